@@ -1,0 +1,93 @@
+//! From bytes to planes: what microscopes write, read through `Read + Seek` within [`Limits`].
+//!
+//! [`open`] sniffs the format by its first bytes (never by the file's name), checks that the container is whole and
+//! lists its planes; [`Container::read_plane`] decodes one. Nothing here knows paths, clocks or threads' pools.
+
+pub mod error;
+pub mod limits;
+pub mod metadata;
+pub mod nd2;
+pub mod plane;
+pub mod raster;
+pub mod tiff;
+
+use std::io::{Read, Seek};
+
+pub use error::{FormatError, FormatErrorKind};
+pub use limits::Limits;
+pub use metadata::{Channel, Dims, Format, Metadata, PlaneEntry, Position};
+pub use plane::{Plane, Samples};
+
+/// Anything a container can be read from.
+pub trait Source: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Source for T {}
+
+/// An opened container: its metadata and the list of its planes are known, its pixels are read on demand.
+pub trait Container: Send {
+    /// What the container says of itself.
+    fn metadata(&self) -> &Metadata;
+
+    /// All planes in the order of [`crate::units::PlaneIndex`].
+    fn planes(&self) -> &[PlaneEntry];
+
+    /// Decodes the plane at `plane_index` of [`Self::planes`].
+    ///
+    /// # Errors
+    /// A [`FormatError`] for this plane alone; the others stay readable. A missing plane is `malformed`.
+    ///
+    /// # Panics
+    /// When `plane_index` is not below `planes().len()`.
+    fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError>;
+}
+
+/// Opens a finished container.
+///
+/// # Errors
+/// `incomplete` when the container is not whole (it may still be growing), `unsupported` when no reader knows the
+/// first bytes, and as [`FormatErrorKind`] says otherwise.
+pub fn open(mut source: Box<dyn Source>, limits: &Limits) -> Result<Box<dyn Container>, FormatError> {
+    match sniff(&mut source)? {
+        Format::Nd2 => Ok(Box::new(nd2::Nd2Container::open(source, limits)?)),
+        Format::Tiff => Ok(Box::new(tiff::TiffContainer::open(source, limits)?)),
+        format @ (Format::Png | Format::Jpeg | Format::Bmp) => {
+            Ok(Box::new(raster::RasterContainer::open(source, format, limits)?))
+        }
+    }
+}
+
+/// Names the format by the first bytes and leaves the source at its start.
+///
+/// # Errors
+/// `incomplete` for fewer than 8 bytes, `unsupported` for an unknown signature, `io` when reading fails.
+pub fn sniff(source: &mut (impl Read + Seek)) -> Result<Format, FormatError> {
+    const ND2: [u8; 4] = 0x0ABE_CEDA_u32.to_le_bytes();
+    const ND2_LEGACY: [u8; 8] = [0, 0, 0, 12, b'j', b'P', b' ', b' '];
+    let mut head = [0_u8; 8];
+    source.rewind()?;
+    let read = source.read_exact(&mut head);
+    source.rewind()?;
+    match read {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            return Err(FormatError::incomplete("expected at least 8 bytes of an image file").at(0));
+        }
+        other => other?,
+    }
+    match head {
+        ND2_LEGACY => {
+            Err(FormatError::unsupported("legacy ND2 (JPEG 2000, before NIS-Elements 3) is not read"))
+        }
+        [a, b, c, d, ..] if [a, b, c, d] == ND2 => Ok(Format::Nd2),
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Format::Tiff),
+        [0x89, b'P', b'N', b'G', 0x0D, 0x0A, 0x1A, 0x0A] => Ok(Format::Png),
+        [0xFF, 0xD8, 0xFF, ..] => Ok(Format::Jpeg),
+        [b'B', b'M', ..] => Ok(Format::Bmp),
+        [0, 0, 0, 0, 0, 0, 0, 0] => {
+            Err(FormatError::incomplete("the file starts with zeros, as a pre-allocated file does").at(0))
+        }
+        _ => Err(FormatError::unsupported(
+            "the first bytes are not those of an ND2, TIFF, PNG, JPEG or BMP file",
+        )
+        .at(0)),
+    }
+}
