@@ -6,4 +6,5 @@
 
 pub mod analysis;
 pub mod formats;
+pub mod paths;
 pub mod units;
