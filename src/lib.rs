@@ -7,4 +7,5 @@
 pub mod analysis;
 pub mod formats;
 pub mod paths;
+pub mod platform;
 pub mod units;
