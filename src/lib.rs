@@ -4,6 +4,7 @@
 //! findings); messages, store and reports (what travels, what is kept, what is written); actor; stages; and
 //! the service around them. Imports point down only; `ARCHITECTURE.md` says why.
 
+pub mod actor;
 pub mod analysis;
 pub mod formats;
 pub mod paths;
