@@ -1,23 +1,83 @@
-//! Placeholder until the reader lands.
-use super::*;
-/// An opened container.
-pub struct Nd2Container;
+//! ND2, the container of Nikon NIS-Elements: version 3 (binary metadata) and version 2 (XML metadata), read from
+//! bytes alone.
+//!
+//! [`Nd2Container::open`] reads the chunk map and the metadata chunks, nothing of the frames; a frame's header is
+//! checked when one of its planes is read, so damage to it is an error of those planes only. Sequence numbers are
+//! laid out along the loops of the acquisition; components of a pixel are split into channels. [`Nd2Writer`] writes
+//! such files.
+//!
+//! Not read: lossy compression and the legacy format before version 2 (JPEG 2000), both `unsupported`.
+
+mod attributes;
+mod chunks;
+mod clx;
+mod contents;
+mod experiment;
+mod metadata;
+mod pixels;
+mod shape;
+mod value;
+mod writer;
+mod xml;
+
+#[cfg(test)]
+mod tests;
+
+pub use writer::{Nd2Compression, Nd2Loop, Nd2Objective, Nd2RowLength, Nd2Spec, Nd2Version, Nd2Writer};
+
+use super::{Container, FormatError, Limits, Metadata, Plane, PlaneEntry, Source};
+use chunks::ChunkMap;
+use contents::Contents;
+use metadata::ChannelLayout;
+use pixels::FrameReader;
+
+/// An opened ND2 file.
+///
+/// Beside its lists it holds at most 64 MiB: the last frame that was split into channels.
+pub struct Nd2Container {
+    source: Box<dyn Source>,
+    map: ChunkMap,
+    metadata: Metadata,
+    planes: Vec<PlaneEntry>,
+    /// The frame of each plane, by sequence number.
+    frame_of_plane: Vec<u32>,
+    layouts: Vec<ChannelLayout>,
+    pixels: FrameReader,
+}
+
 impl Nd2Container {
-    /// Opens.
+    /// Opens a finished file.
+    ///
     /// # Errors
-    /// Always.
-    pub fn open(_source: Box<dyn Source>, _limits: &Limits) -> Result<Self, FormatError> {
-        Err(FormatError::unsupported("not yet"))
+    /// `incomplete` when the chunk map at the end is absent or cut off (the file may still be growing), `malformed`
+    /// when map or metadata contradict themselves, `unsupported` for lossy compression and the legacy format,
+    /// `over_limit` when the file claims more than `limits` allow.
+    pub fn open(mut source: Box<dyn Source>, limits: &Limits) -> Result<Self, FormatError> {
+        let version = chunks::read_file_version(&mut source)?;
+        if version < 2 {
+            return Err(FormatError::unsupported("ND2 before version 2 is not read"));
+        }
+        let map = ChunkMap::read(&mut source, limits)?;
+        let contents = Contents::read(&mut source, &map, limits)?;
+        let (planes, frame_of_plane) = contents.planes(&map, limits)?;
+        let metadata = contents.metadata();
+        let pixels = FrameReader::new(contents.attributes);
+        let layouts = contents.layouts;
+        Ok(Self { source, map, metadata, planes, frame_of_plane, layouts, pixels })
     }
 }
+
 impl Container for Nd2Container {
     fn metadata(&self) -> &Metadata {
-        unreachable!()
+        &self.metadata
     }
+
     fn planes(&self) -> &[PlaneEntry] {
-        unreachable!()
+        &self.planes
     }
-    fn read_plane(&mut self, _plane_index: usize) -> Result<Plane, FormatError> {
-        unreachable!()
+
+    fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError> {
+        let layout = &self.layouts[self.planes[plane_index].index.c as usize];
+        self.pixels.read_plane(&mut self.source, &self.map, self.frame_of_plane[plane_index], layout)
     }
 }

@@ -1,0 +1,181 @@
+//! What an ND2 file says of its optics, channels and stage: `ImageMetadataSeq`, `ImageTextInfo` and the caches.
+
+use super::attributes::Attributes;
+use super::value::{Level, Value};
+use crate::formats::{Channel, Position};
+
+/// The objective as the file names it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Objective {
+    pub(crate) name: Option<String>,
+    pub(crate) magnification: Option<f64>,
+    pub(crate) numerical_aperture: Option<f64>,
+}
+
+/// One channel and its share of the interleaved components.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ChannelLayout {
+    pub(crate) channel: Channel,
+    pub(crate) first_component: u32,
+    pub(crate) n_samples: u32,
+}
+
+/// The objective: settings of the sample first, then the picture, then the number in the objective's name.
+///
+/// `name_elsewhere` is the name in the text chunk. The picture's own magnification is -1 in every file seen.
+pub(crate) fn objective(picture: &Level, name_elsewhere: Option<&str>) -> Objective {
+    let planes = picture.level("sPicturePlanes");
+    let setting = planes
+        .and_then(|planes| planes.level("sSampleSetting"))
+        .and_then(|samples| samples.levels().find_map(|sample| sample.level("pObjectiveSetting")));
+    let from_setting = |name| setting.and_then(|setting| setting.positive(name));
+    let name = setting
+        .and_then(|setting| setting.text("wsObjectiveName"))
+        .or_else(|| picture.text("wsObjectiveName"))
+        .or(name_elsewhere);
+    Objective {
+        name: name.map(str::to_owned),
+        magnification: from_setting("dObjectiveMag")
+            .or_else(|| picture.positive("dObjectiveMag"))
+            .or_else(|| name.and_then(magnification_in_name)),
+        numerical_aperture: from_setting("dObjectiveNA").or_else(|| picture.positive("dObjectiveNA")),
+    }
+}
+
+/// The number before an `x` that ends a word: 60 in `Plan Apo λ 60x`, 1.25 in `Plan UW 1.25X`, 40 in `40x/1.3 Oil`.
+pub(crate) fn magnification_in_name(name: &str) -> Option<f64> {
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
+    name.char_indices().filter(|(_, c)| matches!(c, 'x' | 'X' | '×')).find_map(|(at, x)| {
+        let ends_word = name[at + x.len_utf8()..].chars().next().is_none_or(|next| !next.is_alphanumeric());
+        let head = name[..at].trim_end();
+        let digits = &head[head.trim_end_matches(is_number).len()..];
+        let value = digits.parse::<f64>().ok().filter(|value| *value > 0.0);
+        value.filter(|_| ends_word)
+    })
+}
+
+/// Micrometres per pixel, unless the file was never calibrated: 0, or exactly 1 without an objective.
+pub(crate) fn pixel_size_um(picture: &Level, objective: &Objective) -> Option<f64> {
+    let size = picture.positive("dCalibration")?;
+    let is_placeholder = size == 1.0 && objective.name.is_none() && objective.magnification.is_none();
+    let is_calibrated = picture.flag("bCalibrated").unwrap_or(true);
+    (is_calibrated && !is_placeholder).then_some(size)
+}
+
+/// The channels in the order of their components.
+///
+/// A plane of the picture with several components is colour. Where the planes do not explain the components of a
+/// pixel, they share them evenly, and where that fails every component is a channel of its own.
+pub(crate) fn channels(picture: &Level, attributes: &Attributes) -> Vec<ChannelLayout> {
+    let n_components = attributes.n_components;
+    let planes = picture_planes(picture);
+    let stated: Vec<u32> = planes
+        .iter()
+        .map(|plane| plane.count("uiCompCount").and_then(|n| u32::try_from(n).ok()).unwrap_or(1).max(1))
+        .collect();
+    let n_planes = u32::try_from(planes.len()).unwrap_or(u32::MAX);
+    let n_samples: Vec<u32> = if stated.iter().fold(0, |sum: u32, n| sum.saturating_add(*n)) == n_components {
+        stated
+    } else if n_planes > 0 && n_components % n_planes == 0 {
+        vec![n_components / n_planes; planes.len()]
+    } else {
+        vec![1; n_components as usize]
+    };
+    let mut first_component = 0;
+    let layout = |(index, n_samples): (usize, u32)| {
+        let named = planes.get(index).map(|plane| channel(plane, n_samples)).unwrap_or_default();
+        first_component += n_samples;
+        ChannelLayout { channel: named, first_component: first_component - n_samples, n_samples }
+    };
+    n_samples.into_iter().enumerate().map(layout).collect()
+}
+
+/// The planes of the picture, `a0` before `a1` before `a10`.
+fn picture_planes(picture: &Level) -> Vec<&Level> {
+    let Some(planes) = picture.level("sPicturePlanes") else { return Vec::new() };
+    let Some(planes) = planes.level("sPlaneNew").or_else(|| planes.level("sPlane")) else {
+        return Vec::new();
+    };
+    let number = |name: &str| name.strip_prefix('a').and_then(|digits| digits.parse::<u32>().ok());
+    let level = |(name, value)| match value {
+        &Value::Level(ref plane) => Some((number(name), plane)),
+        _ => None,
+    };
+    let mut numbered: Vec<(Option<u32>, &Level)> =
+        planes.0.iter().map(|(n, v)| (n.as_str(), v)).filter_map(level).collect();
+    if numbered.iter().all(|(number, _)| number.is_some()) {
+        numbered.sort_by_key(|(number, _)| *number);
+        numbered.into_iter().map(|(_, plane)| plane).collect()
+    } else {
+        planes.levels().collect()
+    }
+}
+
+fn channel(plane: &Level, n_samples: u32) -> Channel {
+    let probe = plane.level("pFluorescentProbe");
+    let name = plane.text("sDescription").or_else(|| probe.and_then(|probe| probe.text("m_sName")));
+    let filter = || plane.level("pFilterPath")?.level("m_pFilter")?.levels().next();
+    let emission = || probe.and_then(emission_peak_nm).or_else(|| filter().and_then(emission_peak_nm));
+    Channel {
+        name: name.unwrap_or_default().to_owned(),
+        color_rgb: plane.count("uiColor").map(|color| {
+            let [red, green, blue, ..] = color.to_le_bytes();
+            [red, green, blue]
+        }),
+        emission_nm: if n_samples == 1 { emission() } else { None },
+    }
+}
+
+/// Where the emission spectrum is highest; the first of several such points.
+fn emission_peak_nm(holder: &Level) -> Option<f64> {
+    let points = holder.level("m_EmissionSpectrum")?.level("pPoint")?;
+    let mut peak: Option<(f64, f64)> = None;
+    for point in points.levels() {
+        let (height, nm) = (point.number("dTValue").unwrap_or(0.0), point.positive("dWavelength"));
+        if let Some(nm) = nm.filter(|_| peak.is_none_or(|(highest, _)| height > highest)) {
+            peak = Some((height, nm));
+        }
+    }
+    peak.map(|(_, nm)| nm)
+}
+
+/// Stage position of the picture itself; none when the file has no stage data.
+pub(crate) fn stage_position(picture: &Level) -> Option<Position> {
+    let [x_um, y_um, z_um] = ["dXPos", "dYPos", "dZPos"].map(|name| picture.number(name));
+    (x_um.is_some() || y_um.is_some() || z_um.is_some()).then(|| Position {
+        name: String::new(),
+        x_um,
+        y_um,
+        z_um,
+    })
+}
+
+/// Start of the acquisition: the text as written (local time), else the absolute time of the first frame in UTC.
+pub(crate) fn acquired_at(picture: &Level, text_date: Option<&str>) -> Option<String> {
+    text_date.map(str::to_owned).or_else(|| picture.number("dTimeAbsolute").and_then(utc_from_julian_day))
+}
+
+/// `2025-03-26T17:58:17Z` from a Julian day number, for the years 1900 to 2199.
+///
+/// # References
+/// E. G. Richards, "Calendars", in: Explanatory Supplement to the Astronomical Almanac, 3rd ed., 2013, section 15.11.
+fn utc_from_julian_day(julian_day: f64) -> Option<String> {
+    if !(2_415_020.5..2_524_593.5).contains(&julian_day) {
+        return None;
+    }
+    let seconds = ((julian_day + 0.5) * 86_400.0).round() as i64;
+    let (day, second) = (seconds / 86_400, seconds % 86_400);
+    let f = day + 1401 + (((4 * day + 274_277) / 146_097) * 3) / 4 - 38;
+    let e = 4 * f + 3;
+    let h = 5 * ((e % 1461) / 4) + 2;
+    let day_of_month = (h % 153) / 5 + 1;
+    let month = (h / 153 + 2) % 12 + 1;
+    let year = e / 1461 - 4716 + (14 - month) / 12;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    Some(format!("{year:04}-{month:02}-{day_of_month:02}T{hour:02}:{minute:02}:{second:02}Z"))
+}
+
+/// The numbers of a cache chunk, one per frame in the order of the file.
+pub(crate) fn numbers_per_frame(chunk: &[u8]) -> Vec<f64> {
+    chunk.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
+}

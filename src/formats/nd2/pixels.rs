@@ -1,0 +1,250 @@
+//! The pixels of a frame: rows that may be padded, components that may belong to several channels, zlib or plain.
+
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+
+use super::attributes::{Attributes, Compression};
+use super::chunks::{ChunkMap, FRAME_PREFIX, read_chunk_header};
+use super::metadata::ChannelLayout;
+use crate::formats::{FormatError, Plane, Samples};
+
+/// Frames of several channels up to this size are kept until another frame is asked for, so that their channels cost
+/// one read; larger ones are streamed once per channel.
+pub(crate) const FRAME_CACHE_BYTES_MAX: u64 = 64 << 20;
+/// Rows are streamed in blocks of about this size.
+const BLOCK_BYTES: usize = 1 << 20;
+/// A frame's data starts with its time in milliseconds.
+const TIME_BYTES: u64 = 8;
+
+/// Reads the planes of one file.
+#[derive(Debug)]
+pub(crate) struct FrameReader {
+    attributes: Attributes,
+    /// The frame whose rows are in `rows`, and their length.
+    cached: Option<(u32, usize)>,
+    rows: Vec<u8>,
+}
+
+impl FrameReader {
+    pub(crate) fn new(attributes: Attributes) -> Self {
+        Self { attributes, cached: None, rows: Vec::new() }
+    }
+
+    /// Decodes one channel of one frame.
+    ///
+    /// # Errors
+    /// `malformed` for a missing or damaged frame, `incomplete` for one that the file cuts off.
+    pub(crate) fn read_plane(
+        &mut self,
+        source: &mut (impl Read + Seek),
+        map: &ChunkMap,
+        frame: u32,
+        layout: &ChannelLayout,
+    ) -> Result<Plane, FormatError> {
+        let gather = Gather::new(&self.attributes, layout);
+        let mut samples = gather.samples();
+        let out = samples.as_bytes_mut();
+        match self.cached {
+            Some((own, row_bytes)) if own == frame => gather.rows(&self.rows, row_bytes, out),
+            _ => {
+                let offset = map.frame_offset(frame).ok_or_else(|| {
+                    FormatError::malformed(format!(
+                        "frame {frame} is missing: the chunk map has no entry for it"
+                    ))
+                })?;
+                self.decode(&mut FrameSource { source, map, frame, offset }, &gather, out)
+                    .map_err(|error| error.at(offset))?;
+            }
+        }
+        if cfg!(target_endian = "big") {
+            samples.swap_bytes();
+        }
+        let Attributes { height, width, .. } = self.attributes;
+        Ok(Plane {
+            height: height as usize,
+            width: width as usize,
+            n_samples: layout.n_samples as usize,
+            samples,
+        })
+    }
+
+    fn decode<S: Read + Seek>(
+        &mut self,
+        from: &mut FrameSource<'_, S>,
+        gather: &Gather,
+        out: &mut [u8],
+    ) -> Result<(), FormatError> {
+        let data_length = from.seek_to_pixels()?;
+        match self.attributes.compression {
+            Compression::None => {
+                let row_bytes = self.row_bytes(data_length)?;
+                self.fill(from.frame, from.source, row_bytes, gather, out)
+            }
+            Compression::Zlib => {
+                let stated = self.attributes.row_bytes_stated.max(self.attributes.row_bytes_packed());
+                let mut stream = flate2::read::ZlibDecoder::new(from.source.take(data_length));
+                self.fill(from.frame, &mut stream, stated as usize, gather, out)
+                    .and_then(|()| expect_end(&mut stream))
+                    .map_err(|error| {
+                        self.cached = None;
+                        error
+                    })
+            }
+        }
+    }
+
+    /// Bytes from one row to the next: as stated, unless the length of the frame says otherwise.
+    fn row_bytes(&self, data_length: u64) -> Result<usize, FormatError> {
+        let height = u64::from(self.attributes.height);
+        let packed = self.attributes.row_bytes_packed();
+        let stated = self.attributes.row_bytes_stated.max(packed);
+        let exact = [stated, packed, packed.next_multiple_of(4)];
+        let fits = |row_bytes: &u64| row_bytes.checked_mul(height) == Some(data_length);
+        let with_rest =
+            || stated.checked_mul(height).is_some_and(|n| n < data_length && data_length - n < stated);
+        match exact.into_iter().find(fits) {
+            Some(row_bytes) => Ok(row_bytes as usize),
+            None if with_rest() => Ok(stated as usize),
+            None => {
+                let message = format!("expected a frame of {height} rows of {stated} bytes");
+                Err(FormatError::malformed(format!("{message}, found {data_length} bytes")))
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        frame: u32,
+        input: &mut impl Read,
+        row_bytes: usize,
+        gather: &Gather,
+        out: &mut [u8],
+    ) -> Result<(), FormatError> {
+        let height = self.attributes.height as usize;
+        if gather.takes_whole_rows(row_bytes) {
+            return read_rows(input, out);
+        }
+        let frame_bytes = row_bytes as u64 * u64::from(self.attributes.height);
+        let keeps = gather.is_one_of_several() && frame_bytes <= FRAME_CACHE_BYTES_MAX;
+        let rows_per_block = if keeps { height } else { (BLOCK_BYTES / row_bytes).clamp(1, height) };
+        self.cached = None;
+        self.rows.resize(rows_per_block * row_bytes, 0);
+        for out in out.chunks_mut(rows_per_block * gather.row_bytes_out) {
+            let rows = &mut self.rows[..out.len() / gather.row_bytes_out * row_bytes];
+            read_rows(input, rows)?;
+            gather.rows(rows, row_bytes, out);
+        }
+        if keeps {
+            self.cached = Some((frame, row_bytes));
+        }
+        Ok(())
+    }
+}
+
+/// Where a frame is.
+struct FrameSource<'a, S> {
+    source: &'a mut S,
+    map: &'a ChunkMap,
+    frame: u32,
+    offset: u64,
+}
+
+impl<S: Read + Seek> FrameSource<'_, S> {
+    /// Checks the header, passes the time, and gives the bytes that follow.
+    fn seek_to_pixels(&mut self) -> Result<u64, FormatError> {
+        let mut name = FRAME_PREFIX.to_vec();
+        name.extend(format!("{}!", self.frame).bytes());
+        let extent = read_chunk_header(self.source, self.offset, &name, self.map.file_length)?;
+        let length = extent.data_length.checked_sub(TIME_BYTES);
+        let length =
+            length.ok_or_else(|| FormatError::malformed("expected a frame to start with its time"))?;
+        self.source.seek(SeekFrom::Start(extent.data_offset + TIME_BYTES))?;
+        Ok(length)
+    }
+}
+
+/// Picks the samples of one channel out of interleaved rows.
+struct Gather {
+    attributes: Attributes,
+    n_samples: u32,
+    /// Bytes of a pixel, all channels.
+    pixel_bytes: usize,
+    /// Where the channel's bytes start in a pixel, and how many they are.
+    start: usize,
+    own_bytes: usize,
+    row_bytes_out: usize,
+}
+
+impl Gather {
+    fn new(attributes: &Attributes, layout: &ChannelLayout) -> Self {
+        let sample_bytes = attributes.sample_type.size_bytes();
+        let own_bytes = layout.n_samples as usize * sample_bytes;
+        Self {
+            attributes: *attributes,
+            n_samples: layout.n_samples,
+            pixel_bytes: attributes.pixel_bytes(),
+            start: layout.first_component as usize * sample_bytes,
+            own_bytes,
+            row_bytes_out: own_bytes * attributes.width as usize,
+        }
+    }
+
+    /// Zeros for the whole plane; its size was checked against the limits when the file was opened.
+    fn samples(&self) -> Samples {
+        let Attributes { width, height, sample_type, .. } = self.attributes;
+        Samples::zeros(sample_type, width as usize * height as usize * self.n_samples as usize)
+    }
+
+    fn is_one_of_several(&self) -> bool {
+        self.own_bytes < self.pixel_bytes
+    }
+
+    fn takes_whole_rows(&self, row_bytes: usize) -> bool {
+        row_bytes == self.row_bytes_out
+    }
+
+    fn rows(&self, rows: &[u8], row_bytes: usize, out: &mut [u8]) {
+        for (row, out) in rows.chunks_exact(row_bytes).zip(out.chunks_exact_mut(self.row_bytes_out)) {
+            let row = &row[..self.pixel_bytes * self.attributes.width as usize];
+            match (self.is_one_of_several(), self.own_bytes) {
+                (false, _) => out.copy_from_slice(row),
+                (true, 1) => self.pixels::<1>(row, out),
+                (true, 2) => self.pixels::<2>(row, out),
+                (true, 4) => self.pixels::<4>(row, out),
+                (true, own_bytes) => {
+                    let pixels = row.chunks_exact(self.pixel_bytes).zip(out.chunks_exact_mut(own_bytes));
+                    pixels.for_each(|(pixel, own)| {
+                        own.copy_from_slice(&pixel[self.start..self.start + own_bytes])
+                    });
+                }
+            }
+        }
+    }
+
+    /// One sample of `N` bytes per pixel; the constant size is what makes it fast.
+    fn pixels<const N: usize>(&self, row: &[u8], out: &mut [u8]) {
+        let own = |pixel: &[u8]| -> [u8; N] {
+            pixel[self.start..self.start + N].try_into().expect("a range of N bytes")
+        };
+        let (out, _) = out.as_chunks_mut::<N>();
+        out.iter_mut().zip(row.chunks_exact(self.pixel_bytes)).for_each(|(out, pixel)| *out = own(pixel));
+    }
+}
+
+/// Reads all of `rows`. A stream that is damaged or too short is `malformed`: its chunk lies inside the file.
+fn read_rows(input: &mut impl Read, rows: &mut [u8]) -> Result<(), FormatError> {
+    input.read_exact(rows).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
+            FormatError::malformed(format!("the pixels of the frame are damaged or too few: {error}"))
+        }
+        _ => error.into(),
+    })
+}
+
+/// A compressed frame must end with its last row; reaching its end is also what checks its checksum.
+fn expect_end(stream: &mut impl Read) -> Result<(), FormatError> {
+    match stream.read(&mut [0]) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(FormatError::malformed("a compressed frame holds more than its rows")),
+        Err(error) => Err(FormatError::malformed(format!("the compressed frame is damaged: {error}"))),
+    }
+}

@@ -1,0 +1,93 @@
+//! From loops to axes: which frame of the file holds which time point, position and focus step.
+
+use super::experiment::{Axis, Loop, n_loop_frames};
+use crate::formats::{FormatError, Limits};
+
+/// Lengths of the axes and the place of every frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) n_t: u32,
+    pub(crate) n_p: u32,
+    pub(crate) n_z: u32,
+    /// Time point, position and focus step of each frame, in the order of the file.
+    pub(crate) frames: Vec<[u32; 3]>,
+}
+
+/// Fits the loops to the frames, and lays them out.
+///
+/// `n_counted` is what the attributes count and `n_listed` what the map lists (its highest number plus one). The
+/// loops rule while they agree with either. A run that was stopped has its outermost loop shortened to the frames it
+/// took; a run that went on beyond its loops has its outermost time loop lengthened, or a time loop put around it, so
+/// that no frame is ever left out.
+///
+/// # Errors
+/// `malformed` when there is no frame at all, `over_limit` for more frames than `limits.planes_max`.
+pub(crate) fn fit(
+    mut loops: Vec<Loop>,
+    n_counted: u64,
+    n_listed: u64,
+    limits: &Limits,
+) -> Result<(Vec<Loop>, Shape), FormatError> {
+    let n_frames = n_counted.max(n_listed);
+    if n_frames == 0 {
+        return Err(FormatError::malformed("expected at least one frame"));
+    }
+    let asked_for = n_loop_frames(&loops);
+    let has_open_loop = loops.iter().any(|own| own.n == 0);
+    if has_open_loop || asked_for < n_listed || asked_for > n_frames || loops.is_empty() {
+        refit(&mut loops, n_frames);
+    }
+    let n_frames = n_loop_frames(&loops);
+    if n_frames > limits.planes_max {
+        let message = format!("{n_frames} frames exceed the limit of {} planes", limits.planes_max);
+        return Err(FormatError::over_limit(message));
+    }
+    let shape = lay_out(&loops, n_frames);
+    Ok((loops, shape))
+}
+
+fn refit(loops: &mut Vec<Loop>, n_frames: u64) {
+    let open_at = loops.iter().position(|own| own.n == 0);
+    loops.iter_mut().for_each(|own| own.n = own.n.max(1));
+    let asked_for = n_loop_frames(loops);
+    let adjustable_at = match (open_at, loops.first()) {
+        (Some(at), _) => Some(at),
+        (None, Some(first)) if first.axis == Axis::Time || asked_for > n_frames => Some(0),
+        _ => None,
+    };
+    match adjustable_at {
+        Some(at) => {
+            let others = (asked_for / loops[at].n).max(1);
+            loops[at].n = n_frames.div_ceil(others);
+            let n = usize::try_from(loops[at].n).unwrap_or(usize::MAX);
+            loops[at].points.truncate(n);
+        }
+        None => {
+            let n = n_frames.div_ceil(asked_for);
+            loops.insert(0, Loop { axis: Axis::Time, n, step_um: None, points: Vec::new() });
+        }
+    }
+}
+
+/// `n_frames` is the product of the loops and within the limit, so every length fits.
+fn lay_out(loops: &[Loop], n_frames: u64) -> Shape {
+    let length = |axis| loops.iter().filter(|own| own.axis == axis).map(|own| own.n as u32).product();
+    let place = |frame: u64| {
+        let mut rest = frame;
+        let mut index = [0_u32; 3];
+        let mut stride = [1_u32; 3];
+        for own in loops.iter().rev() {
+            let axis = own.axis as usize;
+            index[axis] += (rest % own.n) as u32 * stride[axis];
+            stride[axis] *= own.n as u32;
+            rest /= own.n;
+        }
+        index
+    };
+    Shape {
+        n_t: length(Axis::Time),
+        n_p: length(Axis::Position),
+        n_z: length(Axis::Focus),
+        frames: (0..n_frames).map(place).collect(),
+    }
+}
