@@ -1,4 +1,22 @@
-//! Placeholder until the reader lands.
+//! TIFF: classic and BigTIFF in either byte order, with the metadata of OME, ImageJ, Micro-Manager and NIS-Elements.
+//!
+//! `directory` walks the chain and `layout` checks where the pixels lie, which decides whether a file is whole;
+//! `pixels` decodes a page with `codecs`, `fax`, `jpeg` and `samples`; `axes` turns pages into planes by what `ome`,
+//! `imagej` and `vendor` say. [`writer`] is the way back.
+
+mod codecs;
+mod directory;
+mod fax;
+mod jpeg;
+mod layout;
+mod pixels;
+mod samples;
+mod tags;
+pub mod writer;
+
+pub use tags::{ByteOrder, Predictor};
+pub use writer::{ChunkShape, TiffWriter, WriteCompression, WriteOptions, encode, write_planes};
+
 use super::*;
 /// An opened container.
 pub struct TiffContainer;
