@@ -7,4 +7,6 @@
 pub mod analysis;
 pub mod formats;
 pub mod paths;
+pub mod reports;
+pub mod store;
 pub mod units;
