@@ -9,4 +9,6 @@ pub mod analysis;
 pub mod formats;
 pub mod paths;
 pub mod platform;
+pub mod reports;
+pub mod store;
 pub mod units;

@@ -1,0 +1,53 @@
+//! The ledger: what is known of every file and plane, kept in SQLite, written by one thread.
+//!
+//! # Versions
+//! A file is one path under one root. It carries a version, from 1. The rule is one sentence: **the version moves on
+//! exactly when a line would be written that was already written for this version.** It follows that
+//! - `planes.jsonl` holds one line per (root, path, version, plane) and `files.jsonl` one per (root, path, version);
+//! - a plane is read again when its file is claimed with another stat (size, times, inode, device), unless the caller
+//!   has found that the container only grew. Until then its results stand. With an equal digest they go on standing
+//!   and no line is written. With another digest the new results replace them, the plane leaves its groups, and the
+//!   line carries the next version if the plane had a line in this one;
+//! - a file that was touched, with no plane changed, gets no new version and no line: its stat is updated;
+//! - a file whose line is written and which then gains, loses or changes a plane is the next version, with a new line
+//!   when it is done again;
+//! - an unfinished version that is claimed with the same stat goes on where it stood, after a `kill -9` too.
+//!
+//! A claim of a file that was left `working` counts an interruption; a plane that finishes sets the count to zero. So
+//! work is never lost to a kill, and a plane that takes the process down with it can be told.
+//!
+//! # Exact groups
+//! Planes of equal digest form a group; blank planes never do. The representative is the plane with the highest
+//! quality rank, then the earliest modification time, then by root, path and plane: the same for any order of
+//! arrival. A member of a byte-identical file at the same place in it is an `identical_file`, every other member
+//! is `identical_pixels`.
+//!
+//! # Writing
+//! Operations are queued through [`LedgerHandle`], done in groups in one transaction, each in its own savepoint, and
+//! answered after the commit. Report lines are rows of the same transaction (see [`crate::reports`]).
+
+mod claim;
+mod error;
+mod files;
+mod groups;
+mod ledger;
+mod lock;
+mod outbox;
+mod planes;
+mod reader;
+mod records;
+mod schema;
+mod session;
+mod state;
+mod writer;
+
+pub use error::LedgerError;
+pub use ledger::{Ledger, LedgerHandle, LedgerNotice, LedgerOptions, Reply, wait};
+pub use lock::LOCK_FILE;
+pub use outbox::Stream;
+pub use reader::LedgerReader;
+pub use records::*;
+pub use schema::DATABASE_FILE;
+pub use state::{FileState, PlaneState};
+
+use session::Session;

@@ -1,0 +1,330 @@
+//! The plain data that go into the ledger and come out of it.
+
+use serde_json::{Map, Value};
+
+use crate::paths::{FileStat, RelativePath};
+use crate::store::{FileState, PlaneState};
+use crate::units::PlaneIndex;
+
+/// SHA-256 or other 256-bit digest of the samples of a plane.
+pub type PixelDigest = [u8; 32];
+
+/// The right to work on a file, given by a claim. The next claim of the file makes it stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileTicket {
+    /// The ledger's number of the file: stable for one path under one root, over all versions.
+    pub file_id: i64,
+    /// Counts the claims of the file.
+    pub claim: i64,
+}
+
+/// Where a plane or file stands in its experiment. Of a plane's own identity and its file's, the plane's wins.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// Plate or slide.
+    pub plate: Option<String>,
+    /// Run of the instrument.
+    pub run: Option<String>,
+    /// Staining or imaging cycle.
+    pub cycle: Option<String>,
+    /// Well, such as `B02`.
+    pub well: Option<String>,
+    /// Field of view.
+    pub site: Option<String>,
+    /// Name of the channel.
+    pub channel: Option<String>,
+    /// Time point; the plane's own index where nothing else is known.
+    pub t: Option<i64>,
+    /// Focus step; the plane's own index where nothing else is known.
+    pub z: Option<i64>,
+}
+
+/// Something that the operator should see: one line in `alerts.jsonl`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Alert {
+    /// A stable word, such as `incomplete` or `stuck_frame`.
+    pub kind: String,
+    /// One sentence for the operator.
+    pub text: String,
+    /// More keys of the line.
+    pub fields: Map<String, Value>,
+}
+
+/// What the watcher or settler saw of a file that is not taken up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileNote {
+    /// The root it stands under.
+    pub root_id: i64,
+    /// Its path below the root.
+    pub path: RelativePath,
+    /// What the file system said.
+    pub stat: FileStat,
+    /// One of the states before [`FileState::Working`].
+    pub state: FileState,
+    /// Why, for `explain`.
+    pub reason: String,
+    /// Written once per transition, with `file`, `root` and `state` added.
+    pub alert: Option<Alert>,
+}
+
+/// A plane that a container names.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClaimedPlane {
+    /// Which one.
+    pub index: PlaneIndex,
+    /// The container holds no samples for it.
+    pub is_missing: bool,
+    /// What is known of this plane beyond its file.
+    pub identity: Identity,
+}
+
+/// Takes up a file, with all planes that it names so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileClaim {
+    /// The root it stands under.
+    pub root_id: i64,
+    /// Its path below the root.
+    pub path: RelativePath,
+    /// What the file system said before the planes were listed.
+    pub stat: FileStat,
+    /// Format, such as `nd2`.
+    pub format: String,
+    /// Shape, pixel size, objective and so on: keys of the line in `files.jsonl`.
+    pub metadata: Map<String, Value>,
+    /// What is known of the file as a whole.
+    pub identity: Identity,
+    /// How good a representative it makes: more is better (bit depth, lossless, richness of metadata).
+    pub quality_rank: i64,
+    /// The container is finished; else it grows and will be claimed again.
+    pub is_complete: bool,
+    /// The caller has compared probes: since the last claim the container only grew, so planes that are done stay so.
+    pub only_grew: bool,
+    /// Every plane known so far.
+    pub planes: Vec<ClaimedPlane>,
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// To be shown with every later operation.
+    pub ticket: FileTicket,
+    /// The version as it stands; it moves on with the first result that differs from what was reported.
+    pub version: i64,
+    /// How often the work on this file was cut off since one of its planes last finished.
+    pub interruptions: u32,
+    /// In the order of the claim.
+    pub planes: Vec<PlaneClaim>,
+}
+
+/// What is to be done with one plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaneClaim {
+    /// Which one.
+    pub index: PlaneIndex,
+    /// Its state; only [`PlaneState::Todo`] asks for work.
+    pub state: PlaneState,
+    /// Failed attempts so far.
+    pub attempts: u32,
+    /// The digest last reported: a plane that is read again and has the same needs no further work.
+    pub previous_digest: Option<PixelDigest>,
+}
+
+/// A plane elsewhere with the same pixel digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ExactMatch {
+    /// The other file.
+    pub other_file_id: i64,
+    /// The plane in it.
+    pub other_index: PlaneIndex,
+    /// Whether the two whole files were found equal byte by byte.
+    pub same_bytes: bool,
+}
+
+/// Features of a plane, in the encoding of the method that made them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaneFeatures {
+    /// Version of the method.
+    pub version: u32,
+    /// The encoded features.
+    pub bytes: Vec<u8>,
+}
+
+/// A plane was read and analysed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlaneDone {
+    /// The claim.
+    pub ticket: FileTicket,
+    /// Which plane.
+    pub index: PlaneIndex,
+    /// Digest of its samples.
+    pub digest: PixelDigest,
+    /// Why the plane is blank, if it is; blank planes never group.
+    pub blank: Option<String>,
+    /// Kept under the kind `plane`.
+    pub features: Option<PlaneFeatures>,
+    /// Keys of the line in `planes.jsonl` and columns of `planes.csv`; `nuclei` is summed into the file's line.
+    pub figures: Map<String, Value>,
+    /// Planes of equal digest; only `same_bytes` is taken from here, the group follows from the digest.
+    pub matches: Vec<ExactMatch>,
+}
+
+/// The answer to a finished plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaneFinished {
+    /// Every plane has its end and the file is confirmed: `finish_file` may be called.
+    pub file_ready: bool,
+    /// The plane had this digest already: nothing was written.
+    pub is_unchanged: bool,
+}
+
+/// A plane could not be read or analysed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaneFailure {
+    /// The claim.
+    pub ticket: FileTicket,
+    /// Which plane.
+    pub index: PlaneIndex,
+    /// The stage that gave up.
+    pub stage: String,
+    /// Why, for the user.
+    pub reason: String,
+    /// The plane is rejected at this many attempts; 1 for what cannot get better, such as malformed data.
+    pub attempts_max: u32,
+}
+
+/// The answer to a failed plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaneFailed {
+    /// The plane is rejected; else it may be tried again.
+    pub is_dead: bool,
+    /// As in [`PlaneFinished::file_ready`].
+    pub file_ready: bool,
+}
+
+/// The answer to the confirmation of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The stat is that of the claim; else the file changed while it was read, and has to be reopened.
+    pub is_unchanged: bool,
+    /// As in [`PlaneFinished::file_ready`].
+    pub file_ready: bool,
+}
+
+/// The answer to a finished file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileFinished {
+    /// The version that stands in its line.
+    pub version: i64,
+    /// Nothing differs from what was reported under this version: no line was written.
+    pub is_unchanged: bool,
+    /// Done, or rejected because none of its planes could be read.
+    pub state: FileState,
+}
+
+/// A file is given up as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileRejection {
+    /// The root it stands under.
+    pub root_id: i64,
+    /// Its path below the root.
+    pub path: RelativePath,
+    /// What the file system said: at this stat it is not tried again.
+    pub stat: FileStat,
+    /// A stable word: `malformed`, `unsupported`, `over_limit`, …
+    pub kind: String,
+    /// Why, for the user.
+    pub reason: String,
+}
+
+/// A file as the ledger knows it, for the comparison with a folder listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownFile {
+    /// The ledger's number.
+    pub file_id: i64,
+    /// Its name within the folder.
+    pub name: std::ffi::OsString,
+    /// As last noted, claimed or rejected.
+    pub stat: FileStat,
+    /// Where it stands.
+    pub state: FileState,
+}
+
+/// Where a file of the ledger is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileLocation {
+    /// The ledger's number.
+    pub file_id: i64,
+    /// The root it stands under.
+    pub root_id: i64,
+    /// Its path below the root.
+    pub path: RelativePath,
+    /// As last noted or claimed.
+    pub stat: FileStat,
+    /// Where it stands.
+    pub state: FileState,
+}
+
+/// One plane that can be an exact duplicate of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ExactPlane {
+    /// Digest of its samples.
+    pub digest: PixelDigest,
+    /// Its file.
+    pub file_id: i64,
+    /// Which plane.
+    pub index: PlaneIndex,
+    /// Equal for files that were found equal byte by byte: one of each class is enough to compare with.
+    pub byte_class: i64,
+}
+
+/// What the ledger holds, for `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Files per state.
+    pub files: std::collections::BTreeMap<FileState, u64>,
+    /// Planes per state.
+    pub planes: std::collections::BTreeMap<PlaneState, u64>,
+    /// Groups of duplicates.
+    pub groups: u64,
+    /// Report lines not yet in their files.
+    pub lines_pending: u64,
+    /// When the file that waits longest was first seen in its state (RFC 3339).
+    pub oldest_pending: Option<String>,
+}
+
+/// What happened to a file, for `explain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileHistory {
+    /// Where it is.
+    pub location: FileLocation,
+    /// Name of its root.
+    pub root: String,
+    /// The version as it stands.
+    pub version: i64,
+    /// Every change of state, oldest first.
+    pub events: Vec<HistoryEvent>,
+    /// Planes that are not done, or took more than one attempt.
+    pub planes: Vec<PlaneHistory>,
+}
+
+/// One entry of a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEvent {
+    /// RFC 3339, UTC.
+    pub time: String,
+    /// The new state, or the stage that failed.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The troubles of one plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaneHistory {
+    /// Which one.
+    pub index: PlaneIndex,
+    /// Where it stands.
+    pub state: PlaneState,
+    /// Failed attempts, oldest first.
+    pub attempts: Vec<HistoryEvent>,
+}
