@@ -145,7 +145,12 @@ fn refuse_unknown(
 }
 
 fn unknown(key: &str, known: &BTreeMap<String, Value>, origin: &str) -> SettingsError {
-    let nearest = known.keys().min_by_key(|known| edit_distance(key, known)).cloned().unwrap_or_default();
+    let has_section = key.contains('.');
+    let distance = |known: &str| {
+        let name = known.split('.').next_back().unwrap_or(known);
+        edit_distance(key, if has_section { known } else { name })
+    };
+    let nearest = known.keys().min_by_key(|known| distance(known)).cloned().unwrap_or_default();
     SettingsError::UnknownKey { key: key.to_owned(), origin: origin.to_owned(), nearest }
 }
 

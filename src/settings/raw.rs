@@ -1,7 +1,8 @@
 //! Settings as they are typed: one field per key of `config/scopewatch.toml`, where each is explained. No field has
 //! a default here; the shipped file is the lowest layer.
 
-use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer};
 
 use super::{Keep, LogFormat, LogLevel};
 
@@ -60,7 +61,9 @@ pub(super) struct RawWatch {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOutput {
     pub(super) dir: String,
+    #[serde(deserialize_with = "choice")]
     pub(super) labels: Keep,
+    #[serde(deserialize_with = "choice")]
     pub(super) overlays: Keep,
     pub(super) label_disk_budget_mb: u64,
     pub(super) free_space_min_mb: u64,
@@ -112,7 +115,15 @@ pub(super) struct RawIdentity {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLog {
+    #[serde(deserialize_with = "choice")]
     pub(super) level: LogLevel,
+    #[serde(deserialize_with = "choice")]
     pub(super) format: LogFormat,
     pub(super) file: bool,
+}
+
+/// Reads one of several words, so that an error lists them all.
+fn choice<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    T::deserialize(word.into_deserializer())
 }

@@ -135,7 +135,7 @@ fn unknown_keys_name_the_nearest_and_the_origin() {
     for (toml, environment, expected) in [
         ("[watch]\nquiet_period = 5", vec![], ["`watch.quiet_period`", "`watch.quiet_period_ms`", "my.toml"]),
         ("[wacth]\nroots = []", vec![], ["`wacth.roots`", "`watch.roots`", "my.toml"]),
-        ("[wacth]", vec![], ["`wacth`", "`watch.", "my.toml"]),
+        ("[wacth]", vec![], ["`wacth`", "nearest", "my.toml"]),
         ("memory_mb = 5", vec![], ["`memory_mb`", "`resources.memory_mb`", "my.toml"]),
         ("[watch.roots]\na = 1", vec![], ["`watch.roots.a`", "`watch.roots`", "my.toml"]),
         (
