@@ -1,2 +1,4 @@
 //! Pure algorithms: the same input gives the same output on any machine and for any number of threads.
 //! No clock, no file system, no logging.
+
+pub mod segmentation;
