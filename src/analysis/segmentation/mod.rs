@@ -1,0 +1,137 @@
+//! Finds the nuclei of one plane: a label image, a table of regions and the figures of the plane.
+//!
+//! The chain, from pixels to objects: working image and blur ([`working`](self)), background and noise, Otsu's
+//! level and the local mean give a mask; its connected components are split by flooding a surface made of the
+//! distance to the edge and of the intensity; what is too small or too large is dropped; what is left is measured.
+
+pub mod overlay;
+mod quality;
+mod region;
+mod settings;
+pub mod table;
+
+pub use quality::{PlaneQuality, QualityFlag};
+pub use region::Region;
+pub use settings::SegmentationSettings;
+
+use crate::formats::plane::Plane;
+
+/// Which object each pixel belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LabelImage {
+    /// Rows (Y).
+    pub height: usize,
+    /// Columns (X).
+    pub width: usize,
+    /// How many objects there are.
+    pub n_objects: u32,
+    /// `height * width` values, row-major: 0 is background, `1..=n_objects` the objects in raster order of their
+    /// first pixel.
+    pub labels: Vec<u32>,
+}
+
+impl LabelImage {
+    /// The labels as 16-bit numbers, or `None` where there are more than 65 535 objects.
+    pub fn to_u16(&self) -> Option<Vec<u16>> {
+        u16::try_from(self.n_objects).ok()?;
+        Some(self.labels.iter().map(|&label| label as u16).collect())
+    }
+}
+
+/// What was found on one plane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segmentation {
+    /// Which object each pixel belongs to.
+    pub labels: LabelImage,
+    /// The objects: `objects[i]` has label `i + 1`.
+    pub objects: Vec<Region>,
+    /// The figures of the whole plane.
+    pub quality: PlaneQuality,
+}
+
+/// Why a plane was not segmented.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SegmentationError {
+    /// The plane has several samples per pixel.
+    #[error("expected a plane of one sample per pixel, found a colour plane of {n_samples}")]
+    Colour {
+        /// Samples per pixel found.
+        n_samples: usize,
+    },
+    /// The plane's shape and its number of samples contradict each other.
+    #[error("expected {height} x {width} samples, found {n_samples}")]
+    Shape {
+        /// Rows stated.
+        height: usize,
+        /// Columns stated.
+        width: usize,
+        /// Samples found.
+        n_samples: usize,
+    },
+    /// The plane has more pixels than a 31-bit index can name.
+    #[error("expected a plane of at most 2147483647 pixels, found {height} x {width}")]
+    TooLarge {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+    /// A setting is outside its range.
+    #[error("expected {name} {expected}, found {value}")]
+    Setting {
+        /// The setting's name.
+        name: &'static str,
+        /// The range in words.
+        expected: &'static str,
+        /// What was given.
+        value: f64,
+    },
+    /// The PNG encoder refused the overlay.
+    #[error("the overlay could not be encoded: {0}")]
+    Encode(String),
+}
+
+/// Finds the nuclei of `plane`.
+///
+/// `pixel_size_um` is the side of a pixel in micrometres (finite and above 0, or it is ignored); with it the
+/// limits of the nuclear diameter in `settings` apply.
+///
+/// # Errors
+/// [`SegmentationError::Colour`] for a plane of several samples per pixel, [`SegmentationError::Shape`] where the
+/// plane contradicts itself, [`SegmentationError::TooLarge`] above 2^31 - 1 pixels, and
+/// [`SegmentationError::Setting`] for a setting outside its range.
+pub fn segment(
+    plane: &Plane,
+    pixel_size_um: Option<f64>,
+    settings: &SegmentationSettings,
+) -> Result<Segmentation, SegmentationError> {
+    let _ = pixel_size_um;
+    settings.check()?;
+    check_shape(plane)?;
+    let labels = vec![0; plane.height * plane.width];
+    Ok(Segmentation {
+        labels: LabelImage { height: plane.height, width: plane.width, n_objects: 0, labels },
+        objects: Vec::new(),
+        quality: PlaneQuality::default(),
+    })
+}
+
+/// The most memory, in bytes, that [`segment`] holds at once for a plane of this shape, results included.
+pub fn scratch_bytes(height: usize, width: usize) -> u64 {
+    (height as u64).saturating_mul(width as u64).saturating_mul(32).saturating_add(1 << 20)
+}
+
+fn check_shape(plane: &Plane) -> Result<(), SegmentationError> {
+    let (height, width) = (plane.height, plane.width);
+    if plane.n_samples != 1 {
+        return Err(SegmentationError::Colour { n_samples: plane.n_samples });
+    }
+    match height.checked_mul(width) {
+        Some(n) if n > i32::MAX as usize => Err(SegmentationError::TooLarge { height, width }),
+        None => Err(SegmentationError::TooLarge { height, width }),
+        Some(n) if n != plane.samples.len() => {
+            Err(SegmentationError::Shape { height, width, n_samples: plane.samples.len() })
+        }
+        Some(_) => Ok(()),
+    }
+}
