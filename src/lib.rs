@@ -6,11 +6,18 @@
 
 pub mod actor;
 pub mod analysis;
+pub mod cli;
+pub mod control;
 pub mod formats;
+pub mod machine;
+pub mod messages;
 pub mod paths;
+pub mod pipeline;
 pub mod platform;
 pub mod reports;
+pub mod service;
 pub mod settings;
+pub mod stages;
 pub mod store;
 pub mod tuning;
 pub mod units;

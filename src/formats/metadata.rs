@@ -107,6 +107,26 @@ pub struct Metadata {
     pub acquired_at: Option<String>,
 }
 
+impl Metadata {
+    /// How good an original the container is among others with the same pixels: deeper samples, then lossless
+    /// formats, then more metadata rank higher.
+    pub fn quality_rank(&self) -> i64 {
+        let named = self.channels.iter().any(|channel| !channel.name.is_empty());
+        let known = [
+            self.pixel_size_um.is_some(),
+            self.z_step_um.is_some(),
+            self.nominal_magnification.is_some(),
+            self.objective.is_some(),
+            self.numerical_aperture.is_some(),
+            self.acquired_at.is_some(),
+            !self.positions.is_empty(),
+            named,
+        ];
+        let richness = known.into_iter().filter(|known| *known).count() as i64;
+        i64::from(self.significant_bits) * 100 + i64::from(self.format.is_lossless()) * 50 + richness
+    }
+}
+
 /// One plane of a container as its directory lists it, before any pixel is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PlaneEntry {

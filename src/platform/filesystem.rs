@@ -33,8 +33,9 @@ pub fn stat_path(path: &Path) -> io::Result<FileStat> {
     std::fs::metadata(path).map(|metadata| stat_of(&metadata))
 }
 
+/// The stat figures in what the standard library gave.
 #[cfg(unix)]
-fn stat_of(metadata: &Metadata) -> FileStat {
+pub fn stat_of(metadata: &Metadata) -> FileStat {
     use std::os::unix::fs::MetadataExt;
     let nanoseconds = |s: i64, ns: i64| s.saturating_mul(1_000_000_000).saturating_add(ns);
     FileStat {
@@ -46,8 +47,9 @@ fn stat_of(metadata: &Metadata) -> FileStat {
     }
 }
 
+/// The stat figures in what the standard library gave; the change time is the creation time here.
 #[cfg(not(unix))]
-fn stat_of(metadata: &Metadata) -> FileStat {
+pub fn stat_of(metadata: &Metadata) -> FileStat {
     use std::time::UNIX_EPOCH;
     let since_1970 = |time: io::Result<std::time::SystemTime>| {
         let elapsed = time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
