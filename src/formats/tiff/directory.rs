@@ -204,7 +204,7 @@ impl Directory {
 
     /// Whether a tag is announced without any content, as Micro-Manager does for a description that comes last.
     pub(super) fn is_reserved(&self, tag: u16) -> bool {
-        self.entry(tag).is_some_and(|entry| entry.count == 0)
+        self.entries.iter().any(|entry| entry.tag == tag && entry.count == 0)
     }
 
     /// The value's bytes in the file's order; empty when the tag is absent.
