@@ -6,9 +6,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
-use super::{
-    Container, Dims, Format, FormatError, Limits, Metadata, Plane, PlaneEntry, Samples, Source,
-};
+use super::{Container, Dims, Format, FormatError, Limits, Metadata, Plane, PlaneEntry, Samples, Source};
 use crate::units::{PlaneIndex, SampleType};
 
 /// An opened PNG, JPEG or BMP file.
@@ -147,15 +145,14 @@ fn check_bytes(what: &str, bytes: u64, limits: &Limits) -> Result<(), FormatErro
     if bytes <= limits.plane_bytes_max && usize::try_from(bytes).is_ok() {
         return Ok(());
     }
-    Err(FormatError::over_limit(format!("{what} of {bytes} bytes, plane_bytes_max is {}", limits.plane_bytes_max)))
+    Err(FormatError::over_limit(format!(
+        "{what} of {bytes} bytes, plane_bytes_max is {}",
+        limits.plane_bytes_max
+    )))
 }
 
 /// Looks for the end that the format asks for.
-fn check_whole(
-    source: &mut Box<dyn Source>,
-    format: Format,
-    limits: &Limits,
-) -> Result<(), FormatError> {
+fn check_whole(source: &mut Box<dyn Source>, format: Format, limits: &Limits) -> Result<(), FormatError> {
     let file_bytes = source.seek(SeekFrom::End(0))?;
     check_bytes("a file", file_bytes, limits)?;
     source.rewind()?;
@@ -169,7 +166,8 @@ fn check_whole(
     if end <= file_bytes {
         return Ok(());
     }
-    Err(FormatError::incomplete(format!("the file should have {end} bytes, it has {file_bytes}")).at(file_bytes))
+    Err(FormatError::incomplete(format!("the file should have {end} bytes, it has {file_bytes}"))
+        .at(file_bytes))
 }
 
 /// Follows the chunks to the last, IEND; gives where it ends.

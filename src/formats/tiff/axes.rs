@@ -82,9 +82,14 @@ fn in_page_order(kept: &[usize]) -> Vec<Slot> {
 }
 
 fn from_micro_manager(pages: &[Page], kept: &[usize], stack: &MicroManager) -> Option<Vec<Slot>> {
+    /// Loop indices beyond this are damage.
+    const INDEX_MAX: u32 = 1 << 30;
     let page_at: HashMap<u64, usize> = kept.iter().map(|page| (pages[*page].at, *page)).collect();
     let mut slots = Vec::with_capacity(kept.len());
     for (index, at) in &stack.index {
+        if [index.t, index.p, index.z, index.c].iter().any(|index| *index > INDEX_MAX) {
+            return None;
+        }
         slots.push(Slot::new(*index, *page_at.get(at)?));
     }
     let indices: HashSet<_> = slots.iter().map(|slot| slot.index).collect();

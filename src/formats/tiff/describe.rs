@@ -138,7 +138,9 @@ fn channels(image: Option<&Image>, summary: &Summary, n: u32) -> Vec<Channel> {
     let n = n as usize;
     let named = |channel: &Channel| *channel != Channel::default();
     match image {
-        Some(image) if image.channels.len() == n && image.channels.iter().any(named) => image.channels.clone(),
+        Some(image) if image.channels.len() == n && image.channels.iter().any(named) => {
+            image.channels.clone()
+        }
         _ if summary.channel_names.len() == n => {
             let channel = |name: &String| Channel { name: name.clone(), ..Channel::default() };
             summary.channel_names.iter().map(channel).collect()

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn reads_the_axes_and_the_unit() {
-        let text = "ImageJ=1.53f\nimages=34\nchannels=2\nslices=17\nhyperstack=true\nunit=\\u00B5m\nspacing=0.4\n";
+        let text =
+            "ImageJ=1.53f\nimages=34\nchannels=2\nslices=17\nhyperstack=true\nunit=\\u00B5m\nspacing=0.4\n";
         let imagej = ImageJ::parse(text).unwrap();
         assert_eq!(imagej.images, Some(34));
         assert_eq!(imagej.axes_of(34, 1), Some([2, 17, 1]));

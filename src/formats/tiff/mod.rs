@@ -99,7 +99,9 @@ impl Container for TiffContainer {
         };
         let directory = Directory::read(&mut self.reader, &self.header, at)?;
         let mut layout = Layout::read(&mut self.reader, &directory, self.header.order, &self.limits)?;
-        layout.chunks.iter_mut().for_each(|chunk| chunk.offset += skip_bytes);
+        for chunk in &mut layout.chunks {
+            chunk.offset = chunk.offset.saturating_add(skip_bytes);
+        }
         let tables = directory.bytes(&mut self.reader, tag::JPEG_TABLES, &self.limits)?;
         pixels::read_plane(&mut self.reader, &layout, &tables, &self.limits)
     }
@@ -130,7 +132,8 @@ impl Survey {
         limits: &Limits,
     ) -> Result<(), FormatError> {
         if directory.is_reserved(tag::DESCRIPTION) {
-            let message = "the description is reserved, but not written, as in a stack that is still acquired";
+            let message =
+                "the description is reserved, but not written, as in a stack that is still acquired";
             return Err(FormatError::incomplete(message).at(directory.at));
         }
         let layout = Layout::read(reader, directory, header.order, limits)?;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use quick_xml::{Reader, XmlVersion};
 use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 
 use super::imagej::um_per_unit;
 use crate::formats::{Channel, FormatError, Limits};
@@ -316,7 +316,13 @@ mod tests {
         let deep = "<a>".repeat(100);
         let limits = Limits::default();
         assert!(Ome::parse(&deep, &limits).is_err());
-        let any = ["<OME", "<OME UUID=", "<OME><Image><Pixels SizeX='-1' SizeT='99999999999999999999'/>", "<>&;<", ""];
+        let any = [
+            "<OME",
+            "<OME UUID=",
+            "<OME><Image><Pixels SizeX='-1' SizeT='99999999999999999999'/>",
+            "<>&;<",
+            "",
+        ];
         any.iter().for_each(|text| drop(Ome::parse(text, &limits)));
     }
 }

@@ -50,7 +50,9 @@ impl MicroManager {
         }
         let index_at = word(12);
         if index_at == 0 {
-            return Err(FormatError::incomplete("the index map of the Micro-Manager stack is not written").at(12));
+            return Err(
+                FormatError::incomplete("the index map of the Micro-Manager stack is not written").at(12)
+            );
         }
         let mut summary = Summary::default();
         if word(32) == Self::SUMMARY_MARK && word(36) <= limits.metadata_bytes_max {
@@ -77,7 +79,9 @@ impl MicroManager {
             return Err(FormatError::incomplete("expected the index map of the Micro-Manager stack").at(at));
         }
         if n > limits.planes_max {
-            return Err(FormatError::over_limit(format!("{n} planes, planes_max is {}", limits.planes_max)).at(at));
+            return Err(
+                FormatError::over_limit(format!("{n} planes, planes_max is {}", limits.planes_max)).at(at)
+            );
         }
         reader.check("the index map", at + 8, n * ENTRY_BYTES)?;
         let mut bytes = vec![0; (n * ENTRY_BYTES) as usize];
