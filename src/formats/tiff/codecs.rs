@@ -115,9 +115,8 @@ fn inflate(input: &[u8], out: &mut [u8]) -> Result<usize, FormatError> {
     let mut inflater = Decompress::new(true);
     loop {
         let (n_in, n_out) = (inflater.total_in() as usize, inflater.total_out() as usize);
-        let status = inflater
-            .decompress(&input[n_in..], &mut out[n_out..], FlushDecompress::None)
-            .map_err(damaged)?;
+        let status =
+            inflater.decompress(&input[n_in..], &mut out[n_out..], FlushDecompress::None).map_err(damaged)?;
         let stuck = inflater.total_in() as usize == n_in && inflater.total_out() as usize == n_out;
         if status == Status::StreamEnd || stuck || inflater.total_out() as usize == out.len() {
             let n = inflater.total_out() as usize;
@@ -231,7 +230,7 @@ mod tests {
     use super::*;
 
     fn check(written: WriteCompression, read: Compression) {
-        let noise: Vec<u8> = (0..5000_u32).map(|i| (i * i * 2_654_435_761 >> 13) as u8).collect();
+        let noise: Vec<u8> = (0..5000_u64).map(|i| (i * i * 2_654_435_761 >> 13) as u8).collect();
         let mut runs = vec![7_u8; 1000];
         runs[500..700].copy_from_slice(&noise[..200]);
         for bytes in [noise.clone(), runs, vec![0], vec![1, 1], vec![1, 1, 1, 2], vec![3; 129]] {

@@ -92,8 +92,10 @@ impl Header {
             }
             43 => return Err(FormatError::malformed("expected offsets of 8 bytes in a BigTIFF").at(4)),
             version => {
-                return Err(FormatError::malformed(format!("expected TIFF version 42 or 43, found {version}"))
-                    .at(2));
+                return Err(FormatError::malformed(format!(
+                    "expected TIFF version 42 or 43, found {version}"
+                ))
+                .at(2));
             }
         };
         if first_directory == 0 {
@@ -204,7 +206,21 @@ impl Directory {
 
     /// Whether a tag is announced without any content, as Micro-Manager does for a description that comes last.
     pub(super) fn is_reserved(&self, tag: u16) -> bool {
-        self.entry(tag).is_some_and(|entry| entry.count == 0)
+        self.entries.iter().any(|entry| entry.tag == tag && entry.count == 0)
+    }
+
+    /// Refuses a directory that gives one of these tags two different values.
+    pub(super) fn check_unambiguous(&self, tags: &[u16]) -> Result<(), FormatError> {
+        for tag in tags {
+            let mut entries = self.entries.iter().filter(|entry| entry.tag == *tag);
+            let value = |entry: &Entry| (entry.field_type, entry.count, entry.inline.ok_or(entry.value_at));
+            let first = entries.next().map(value);
+            if entries.any(|entry| Some(value(entry)) != first) {
+                return Err(FormatError::malformed(format!("tag {tag} stands twice with different values"))
+                    .at(self.at));
+            }
+        }
+        Ok(())
     }
 
     /// The value's bytes in the file's order; empty when the tag is absent.
@@ -304,8 +320,7 @@ fn read_value<R: Read + Seek>(
 fn text_of(mut bytes: Vec<u8>) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     bytes.truncate(end);
-    String::from_utf8(bytes)
-        .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
 }
 
 /// Walks the chain from the first directory to its end.

@@ -8,6 +8,20 @@ use super::tags::{ByteOrder, Predictor, tag};
 use crate::formats::{FormatError, Limits};
 use crate::units::SampleType;
 
+/// Tags that decide what the pixels are: a directory that repeats one with another value is damaged.
+const STRUCTURAL: [u16; 10] = [
+    tag::WIDTH,
+    tag::HEIGHT,
+    tag::BITS_PER_SAMPLE,
+    tag::COMPRESSION,
+    tag::FILL_ORDER,
+    tag::SAMPLES_PER_PIXEL,
+    tag::PLANAR,
+    tag::PREDICTOR,
+    tag::SAMPLE_FORMAT,
+    tag::ROWS_PER_STRIP,
+];
+
 /// A run of bytes in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ByteRange {
@@ -52,6 +66,7 @@ impl Layout {
         order: ByteOrder,
         limits: &Limits,
     ) -> Result<Self, FormatError> {
+        directory.check_unambiguous(&STRUCTURAL)?;
         let at = |error: FormatError| error.at(directory.at);
         let size = |name: &str, tag: u16| match directory.uint(tag).map(u32::try_from) {
             Some(Ok(value)) if value > 0 => Ok(value),
@@ -168,7 +183,8 @@ impl Layout {
         if subsampling == [1, 1] {
             return Ok(());
         }
-        Err(FormatError::unsupported("YCbCr with subsampled chroma outside JPEG is not read").at(directory.at))
+        Err(FormatError::unsupported("YCbCr with subsampled chroma outside JPEG is not read")
+            .at(directory.at))
     }
 
     fn read_chunks<R: Read + Seek>(
@@ -184,7 +200,7 @@ impl Layout {
         };
         let across = u64::from(self.width.div_ceil(self.chunk_width));
         let down = u64::from(self.height.div_ceil(self.chunk_height));
-        let n = across * down * if self.planar { u64::from(self.n_samples) } else { 1 };
+        let n = (across * down).saturating_mul(if self.planar { u64::from(self.n_samples) } else { 1 });
         let offsets = directory.uints(reader, offsets, limits)?;
         let lengths = directory.uints(reader, lengths, limits)?;
         if (offsets.len() as u64) < n || (!lengths.is_empty() && (lengths.len() as u64) < n) {
@@ -229,10 +245,8 @@ fn predictor(directory: &Directory) -> Result<Predictor, FormatError> {
         0 | 1 => Ok(Predictor::None),
         2 => Ok(Predictor::Horizontal),
         3 => Ok(Predictor::FloatingPoint),
-        other => {
-            Err(FormatError::unsupported(format!("predictor {other} is not read, only 1 to 3 are"))
-                .at(directory.at))
-        }
+        other => Err(FormatError::unsupported(format!("predictor {other} is not read, only 1 to 3 are"))
+            .at(directory.at)),
     }
 }
 

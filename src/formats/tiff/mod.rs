@@ -2,40 +2,206 @@
 //!
 //! `directory` walks the chain and `layout` checks where the pixels lie, which decides whether a file is whole;
 //! `pixels` decodes a page with `codecs`, `fax`, `jpeg` and `samples`; `axes` turns pages into planes by what `ome`,
-//! `imagej` and `vendor` say. [`writer`] is the way back.
+//! `imagej` and `vendor` say, `describe` makes the metadata. [`writer`] is the way back.
 
+mod axes;
 mod codecs;
+mod describe;
 mod directory;
 mod fax;
+mod imagej;
 mod jpeg;
 mod layout;
+mod ome;
 mod pixels;
 mod samples;
 mod tags;
+#[cfg(test)]
+mod tests;
+mod vendor;
 pub mod writer;
+
+use axes::{Hints, Page, Slot};
+use describe::Facts;
+use directory::{Directory, FileReader, Header};
+use layout::Layout;
+use tags::tag;
 
 pub use tags::{ByteOrder, Predictor};
 pub use writer::{ChunkShape, TiffWriter, WriteCompression, WriteOptions, encode, write_planes};
 
-use super::*;
-/// An opened container.
-pub struct TiffContainer;
+use super::{Container, FormatError, Limits, Metadata, Plane, PlaneEntry, Source};
+
+/// An opened TIFF: the chain of directories was walked and every strip and tile lies inside the file.
+///
+/// Coarser resolutions, thumbnails and masks are no planes. Without metadata that account for every page, pages are
+/// time points in page order.
+pub struct TiffContainer {
+    reader: FileReader<Box<dyn Source>>,
+    header: Header,
+    limits: Limits,
+    metadata: Metadata,
+    planes: Vec<PlaneEntry>,
+    /// Where the pixels of each plane are.
+    places: Vec<Place>,
+}
+
+/// The directory of a plane, and how far behind its own pixels those of the plane lie.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    directory: Option<u64>,
+    skip_bytes: u64,
+}
+
 impl TiffContainer {
-    /// Opens.
+    /// Walks the chain, checks that the file is whole, and lists the planes.
+    ///
     /// # Errors
-    /// Always.
-    pub fn open(_source: Box<dyn Source>, _limits: &Limits) -> Result<Self, FormatError> {
-        Err(FormatError::unsupported("not yet"))
+    /// `incomplete` when a directory, a tag's value, a strip or a tile does not lie inside the file or is not
+    /// written yet; `unsupported` when no page has a compression or sample type that is read; `malformed` and
+    /// `over_limit` as their names say.
+    pub fn open(source: Box<dyn Source>, limits: &Limits) -> Result<Self, FormatError> {
+        let mut reader = FileReader::new(source)?;
+        let header = Header::read(&mut reader)?;
+        let mut survey = Survey::default();
+        directory::walk(&mut reader, &header, limits, |reader, directory| {
+            survey.visit(reader, &directory, &header, limits)
+        })?;
+        let Survey { pages, facts, mut hints, supported } = survey;
+        supported?;
+        hints.micro_manager = vendor::MicroManager::read(&mut reader, &header, limits)?;
+        let assignment = axes::assign(&pages, &hints);
+        let planes: Vec<PlaneEntry> = assignment.slots.iter().map(|slot| entry(slot, &pages)).collect();
+        let metadata = describe::metadata(&planes, &pages, &assignment, &hints, &facts);
+        let place = |slot: &Slot| Place {
+            directory: slot.page.map(|page| pages[page].at),
+            skip_bytes: slot.skip_bytes,
+        };
+        let places = assignment.slots.iter().map(place).collect();
+        Ok(Self { reader, header, limits: *limits, metadata, planes, places })
     }
 }
+
 impl Container for TiffContainer {
     fn metadata(&self) -> &Metadata {
-        unreachable!()
+        &self.metadata
     }
+
     fn planes(&self) -> &[PlaneEntry] {
-        unreachable!()
+        &self.planes
     }
-    fn read_plane(&mut self, _plane_index: usize) -> Result<Plane, FormatError> {
-        unreachable!()
+
+    fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError> {
+        let Place { directory, skip_bytes } = self.places[plane_index];
+        let Some(at) = directory else {
+            let index = self.planes[plane_index].index;
+            return Err(FormatError::malformed(format!("plane {index} was never written")));
+        };
+        let directory = Directory::read(&mut self.reader, &self.header, at)?;
+        let mut layout = Layout::read(&mut self.reader, &directory, self.header.order, &self.limits)?;
+        for chunk in &mut layout.chunks {
+            chunk.offset = chunk.offset.saturating_add(skip_bytes);
+        }
+        let tables = directory.bytes(&mut self.reader, tag::JPEG_TABLES, &self.limits)?;
+        pixels::read_plane(&mut self.reader, &layout, &tables, &self.limits)
     }
+}
+
+/// What is gathered while the chain is walked.
+struct Survey {
+    pages: Vec<Page>,
+    facts: Facts,
+    hints: Hints,
+    /// The error of the first page, until a page is found that can be read.
+    supported: Result<(), FormatError>,
+}
+
+impl Default for Survey {
+    fn default() -> Self {
+        let none = FormatError::malformed("expected at least one directory");
+        Self { pages: Vec::new(), facts: Facts::default(), hints: Hints::default(), supported: Err(none) }
+    }
+}
+
+impl Survey {
+    fn visit(
+        &mut self,
+        reader: &mut FileReader<Box<dyn Source>>,
+        directory: &Directory,
+        header: &Header,
+        limits: &Limits,
+    ) -> Result<(), FormatError> {
+        if directory.is_reserved(tag::DESCRIPTION) {
+            let message =
+                "the description is reserved, but not written, as in a stack that is still acquired";
+            return Err(FormatError::incomplete(message).at(directory.at));
+        }
+        let layout = Layout::read(reader, directory, header.order, limits)?;
+        let reduced = is_reduced(directory);
+        if self.pages.is_empty() {
+            self.facts = Facts::read(reader, directory, limits)?;
+            self.hints = self.facts.hints(limits)?;
+            self.hints.stack = stack_of(reader, directory, &layout, &self.hints)?;
+            self.supported = layout.compression.check_supported();
+        } else if self.supported.is_err() && !reduced {
+            self.supported = layout.compression.check_supported();
+        }
+        self.pages.push(Page {
+            at: directory.at,
+            height: layout.height,
+            width: layout.width,
+            n_samples: layout.n_samples,
+            sample_type: layout.sample_type,
+            bits: layout.bits,
+            reduced,
+        });
+        Ok(())
+    }
+}
+
+fn entry(slot: &Slot, pages: &[Page]) -> PlaneEntry {
+    // a missing plane has the shape of the first page
+    let page = pages[slot.page.unwrap_or(0)];
+    PlaneEntry {
+        index: slot.index,
+        height: page.height,
+        width: page.width,
+        n_samples: page.n_samples,
+        sample_type: page.sample_type,
+        missing: slot.page.is_none(),
+        time_ms: slot.time_ms,
+    }
+}
+
+/// Whether a page is a coarser resolution, a thumbnail or a mask of another.
+fn is_reduced(directory: &Directory) -> bool {
+    const REDUCED: u64 = 1;
+    const MASK: u64 = 4;
+    let kind = directory.uint(tag::NEW_SUBFILE_TYPE).unwrap_or(0);
+    kind & (REDUCED | MASK) != 0 || directory.uint(tag::SUBFILE_TYPE) == Some(2)
+}
+
+/// Recognises a stack whose planes lie one behind the other under a single directory: MetaMorph's, and ImageJ's above
+/// 4 GiB. Gives the number of planes and the bytes of each.
+///
+/// # Errors
+/// `incomplete` when such a stack does not lie inside the file.
+fn stack_of(
+    reader: &FileReader<Box<dyn Source>>,
+    directory: &Directory,
+    layout: &Layout,
+    hints: &Hints,
+) -> Result<Option<(u32, u64)>, FormatError> {
+    /// ImageJ writes a directory for every plane below this size.
+    const IMAGEJ_BYTES_MIN: u64 = u32::MAX as u64;
+    let Some(data) = layout.contiguous().filter(|_| directory.next == 0) else { return Ok(None) };
+    let metamorph = directory.count(tag::METAMORPH_UIC2);
+    let imagej = hints.imagej.as_ref().and_then(|imagej| imagej.images).unwrap_or(0);
+    let n = if metamorph > 1 { metamorph } else { imagej };
+    let (Ok(n), Some(total)) = (u32::try_from(n), data.length.checked_mul(n.into())) else { return Ok(None) };
+    if n < 2 || (metamorph < 2 && total < IMAGEJ_BYTES_MIN) {
+        return Ok(None);
+    }
+    reader.check("the stack's last plane", data.offset, total)?;
+    Ok(Some((n, data.length)))
 }

@@ -52,7 +52,10 @@ pub(super) fn check_size(what: &str, bytes: u64, limits: &Limits) -> Result<(), 
     if bytes <= limits.plane_bytes_max && usize::try_from(bytes).is_ok() {
         return Ok(());
     }
-    Err(FormatError::over_limit(format!("{what} of {bytes} bytes, plane_bytes_max is {}", limits.plane_bytes_max)))
+    Err(FormatError::over_limit(format!(
+        "{what} of {bytes} bytes, plane_bytes_max is {}",
+        limits.plane_bytes_max
+    )))
 }
 
 struct Decoder<'a, R> {
@@ -107,9 +110,8 @@ impl<R: Read + Seek> Decoder<'_, R> {
         let across = layout.width.div_ceil(layout.chunk_width) as usize;
         let down = layout.height.div_ceil(layout.chunk_height) as usize;
         let mut piece = Vec::new();
-        let piece_row = layout.chunk_width as usize
-            * layout.chunk_samples() as usize
-            * layout.sample_type.size_bytes();
+        let piece_row =
+            layout.chunk_width as usize * layout.chunk_samples() as usize * layout.sample_type.size_bytes();
         for index in 0..layout.chunks.len() {
             piece.resize(piece_row * layout.stored_rows(index) as usize, 0);
             self.decode(index, &mut piece)?;
@@ -157,7 +159,9 @@ impl<R: Read + Seek> Decoder<'_, R> {
     fn decode_packed(&mut self, index: usize, out: &mut [u8]) -> Result<(), FormatError> {
         let layout = self.layout;
         if layout.predictor == Predictor::FloatingPoint {
-            return Err(FormatError::unsupported("the floating-point predictor on packed samples is not read"));
+            return Err(FormatError::unsupported(
+                "the floating-point predictor on packed samples is not read",
+            ));
         }
         let size = layout.sample_type.size_bytes();
         let stride = layout.chunk_samples() as usize;

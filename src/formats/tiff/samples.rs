@@ -51,11 +51,7 @@ pub(super) fn apply_horizontal(row: &mut [u8], size: usize, stride: usize) {
     }
 }
 
-fn accumulate<const N: usize>(
-    row: &mut [u8],
-    stride: usize,
-    add: impl Fn([u8; N], [u8; N]) -> [u8; N],
-) {
+fn accumulate<const N: usize>(row: &mut [u8], stride: usize, add: impl Fn([u8; N], [u8; N]) -> [u8; N]) {
     let samples = row.as_chunks_mut::<N>().0;
     if stride == 1 {
         let mut sum = [0; N];
