@@ -19,6 +19,11 @@ pub(crate) const HEADER_LENGTH: u64 = 16;
 pub(crate) const TAIL_LENGTH: u64 = 40;
 /// Name of the chunk of frame `N`, followed by `N!`.
 pub(crate) const FRAME_PREFIX: &[u8] = b"ImageDataSeq|";
+/// Distance from the start of a frame's chunk to its data: time and pixels then stand at 4088 and 4096.
+///
+/// Every known writer keeps to it and the common readers rely on it. A frame with another distance is damaged: its
+/// pixels would be read shifted.
+pub(crate) const FRAME_DATA_DISTANCE: u64 = 4088;
 /// Longest name area that is accepted; NIS-Elements writes up to 4128 bytes.
 const NAME_AREA_MAX: u32 = 1 << 16;
 /// Longest chunk name; real ones stay under 100 bytes.

@@ -215,3 +215,71 @@ fn encode_level(out: &mut Vec<u8>, level: &Level, start: usize) {
     out[to_table_at..to_table_at + 8].copy_from_slice(&to_table.to_le_bytes());
     out.extend(table.iter().flat_map(|(_, offset)| offset.to_le_bytes()));
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::formats::FormatErrorKind;
+    use crate::formats::nd2::value::tests::any_level;
+    use std::io::Write;
+
+    fn kind(block: &[u8]) -> Option<FormatErrorKind> {
+        parse(block, &Limits::default()).err().map(|error| error.kind)
+    }
+
+    #[test]
+    fn reads_an_item_of_each_type_as_written_by_hand() {
+        // uint32 "a" = 7; bool "b" = 116, as some files have it; text "c" = "x"
+        let mut block = vec![3, 2, b'a', 0, 0, 0, 7, 0, 0, 0];
+        block.extend([1, 2, b'b', 0, 0, 0, 116]);
+        block.extend([8, 2, b'c', 0, 0, 0, b'x', 0, 0, 0]);
+        let level = parse(&block, &Limits::default()).unwrap();
+        assert_eq!(level, Level::default().with("a", 7_u32).with("b", true).with("c", "x"));
+    }
+
+    #[test]
+    fn compressed_blocks_are_inflated_within_the_limit() {
+        let compressed = |bytes: &[u8]| {
+            let mut encoder = flate2::write::ZlibEncoder::new(vec![76, 0], flate2::Compression::best());
+            encoder.get_mut().extend([0; COMPRESSED_SKIP]);
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let tree = Level::default().with("n", 5_u32);
+        let block = compressed(&encode("root", &Value::Level(tree.clone())));
+        assert_eq!(parse(&block, &Limits::default()).unwrap(), Level::default().with("root", tree));
+        assert_eq!(kind(&compressed(&vec![1; 70 << 20])), Some(FormatErrorKind::OverLimit));
+        let nested = (0..100).fold(encode("x", &Value::Bool(true)), |inner, _| compressed(&inner));
+        assert_eq!(kind(&nested), Some(FormatErrorKind::OverLimit));
+    }
+
+    #[test]
+    fn bombs_are_refused() {
+        let deep = (0..100).fold(Value::Bool(true), |inner, _| Level::default().with("x", inner).into());
+        assert_eq!(kind(&encode("root", &deep)), Some(FormatErrorKind::OverLimit));
+        // three bytes an item, many items
+        let many: Vec<u8> = [1, 0, 1].repeat(2 << 20);
+        assert_eq!(kind(&many), Some(FormatErrorKind::OverLimit));
+        // a level of 2^32 - 1 items, and one whose body is said to be huge
+        let mut level = encode("r", &Value::Level(Level::default()));
+        level[6..10].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(kind(&level), Some(FormatErrorKind::Malformed));
+        level[10..18].copy_from_slice(&(1_u64 << 63).to_le_bytes());
+        assert_eq!(kind(&level), Some(FormatErrorKind::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn trees_round_trip(tree in any_level()) {
+            let read = parse(&encode("root", &Value::Level(tree.clone())), &Limits::default()).unwrap();
+            prop_assert_eq!(read, Level::default().with("root", tree));
+        }
+
+        #[test]
+        fn no_bytes_panic(block in prop::collection::vec(prop_oneof![0_u8..12, Just(76), any::<u8>()], 0..300)) {
+            let _ = parse(&block, &Limits::default());
+        }
+    }
+}

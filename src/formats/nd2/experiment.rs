@@ -218,3 +218,99 @@ fn step_um(parameters: &Level, n: u64) -> Option<f64> {
     };
     stated.or_else(range).filter(|step| step.is_finite() && *step > 0.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(loop_type: u32, parameters: Level) -> Level {
+        Level::default().with("eType", loop_type).with("uLoopPars", parameters)
+    }
+
+    fn counting(loop_type: u32, n: u32) -> Level {
+        node(loop_type, Level::default().with("uiCount", n))
+    }
+
+    fn list(levels: impl IntoIterator<Item = Level>) -> Level {
+        levels.into_iter().map(|level| (String::new(), level.into())).collect()
+    }
+
+    fn read(root: Level, n_frames: u64) -> Vec<(Axis, u64)> {
+        let root = Level::default().with("SLxExperiment", root);
+        let loops = parse(&root, n_frames, &Limits::default()).unwrap();
+        loops.iter().map(|own| (own.axis, own.n)).collect()
+    }
+
+    #[test]
+    fn spectral_loops_are_passed_through() {
+        let inner = counting(6, 2).with("ppNextLevelEx", list([counting(4, 5)]));
+        let root = counting(1, 3).with("ppNextLevelEx", list([inner]));
+        assert_eq!(read(root, 15), [(Axis::Time, 3), (Axis::Focus, 5)]);
+    }
+
+    #[test]
+    fn parameters_may_be_wrapped_as_version_2_does() {
+        let root = node(1, list([Level::default().with("uiCount", 4_u32)]));
+        assert_eq!(read(root, 4), [(Axis::Time, 4)]);
+    }
+
+    #[test]
+    fn sub_loops_of_a_paused_run_count() {
+        let phase = Level::default()
+            .with("ppNextLevelEx", list([Level::default().with("SLxExperiment", counting(4, 5))]));
+        let parameters = Level::default().with("uiCount", 3_u32).with("pSubLoops", list([phase]));
+        let root = node(1, parameters);
+        assert_eq!(read(root.clone(), 15), [(Axis::Time, 3), (Axis::Focus, 5)]);
+        // beside ordinary inner loops they count only where that explains the frames
+        let both = root.with("ppNextLevelEx", list([counting(2, 2)]));
+        assert_eq!(read(both.clone(), 6), [(Axis::Time, 3), (Axis::Position, 2)]);
+        assert_eq!(read(both, 30), [(Axis::Time, 3), (Axis::Focus, 5), (Axis::Position, 2)]);
+    }
+
+    #[test]
+    fn phases_and_masks() {
+        let phase = |n: u32| Level::default().with("uiCount", n);
+        let periods = Level::default().with("pPeriod", list([phase(2), phase(3), phase(4)]));
+        assert_eq!(read(node(8, periods.clone()), 9), [(Axis::Time, 9)]);
+        let mut masked = periods;
+        masked.0.push(("pPeriodValid".to_owned(), Value::Bytes(vec![1, 0, 1])));
+        assert_eq!(read(node(8, masked), 6), [(Axis::Time, 6)]);
+    }
+
+    #[test]
+    fn positions_are_masked_and_made_absolute() {
+        let point = |name: &str, x: f64| {
+            Level::default().with("dPosName", name).with("dPosX", x).with("dPosY", 1.0).with("dPosZ", 9.0)
+        };
+        let parameters = Level::default()
+            .with("bRelativeXY", true)
+            .with("bUseZ", false)
+            .with("dReferenceX", 100.0)
+            .with("dReferenceY", -50.0)
+            .with("Points", list([point("a", 0.0), point("b", 5.0), point("c", 7.0)]));
+        let valid = list([]).with("", true).with("", false).with("", true);
+        let root = node(2, parameters).with("pItemValid", valid);
+        let loops = parse(&root, 2, &Limits::default()).unwrap();
+        let place = |name: &str, x: f64| Position {
+            name: name.to_owned(),
+            x_um: Some(x),
+            y_um: Some(-49.0),
+            z_um: None,
+        };
+        assert_eq!(loops[0].points, [place("a", 100.0), place("c", 107.0)]);
+        assert_eq!(loops[0].n, 2);
+    }
+
+    #[test]
+    fn the_focus_step_is_stated_or_follows_from_the_range() {
+        let stack = |step: f64| {
+            let parameters = Level::default()
+                .with("uiCount", 5_u32)
+                .with("dZLow", -2.0)
+                .with("dZHigh", 2.0)
+                .with("dZStep", step);
+            parse(&node(4, parameters), 5, &Limits::default()).unwrap()[0].step_um
+        };
+        assert_eq!([stack(0.5), stack(-0.5), stack(0.0)], [Some(0.5), Some(0.5), Some(1.0)]);
+    }
+}

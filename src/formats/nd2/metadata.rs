@@ -179,3 +179,99 @@ fn utc_from_julian_day(julian_day: f64) -> Option<String> {
 pub(crate) fn numbers_per_frame(chunk: &[u8]) -> Vec<f64> {
     chunk.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::Limits;
+
+    #[test]
+    fn magnification_is_found_in_real_objective_names() {
+        let cases = [
+            ("Plan Apo λ 60x", Some(60.0)),
+            ("PLAN APO λD 40x OFN25 DIC N2", Some(40.0)),
+            ("Plan Apo 20x DIC M N2", Some(20.0)),
+            ("Plan UW 1.25X", Some(1.25)),
+            ("S Plan Fluor ELWD 20x/0.45", Some(20.0)),
+            ("Apo TIRF 100 x Oil", Some(100.0)),
+            ("Plan Fluor 10×", Some(10.0)),
+            ("Plexiglas", None),
+            ("extra 5xy", None),
+            ("x", None),
+            ("0x", None),
+            ("", None),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(magnification_in_name(name), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_pixel_size_that_was_never_calibrated_is_none() {
+        let picture = |size: f64| Level::default().with("dCalibration", size);
+        let nameless = Objective::default();
+        let named = Objective { name: Some("Plan 4x".to_owned()), ..Objective::default() };
+        let sizes = [0.0, -1.0, f64::NAN, 1.0, 0.65].map(|size| pixel_size_um(&picture(size), &nameless));
+        assert_eq!(sizes, [None, None, None, None, Some(0.65)]);
+        assert_eq!(pixel_size_um(&picture(1.0), &named), Some(1.0));
+        assert_eq!(pixel_size_um(&picture(1.0).with("bCalibrated", false), &named), None);
+    }
+
+    #[test]
+    fn the_date_follows_from_the_julian_day() {
+        // noon of 2000-01-01 is Julian day 2451545 by definition
+        let dates = [2_451_545.0, 2_460_761.248_810_66, 2_440_587.5].map(utc_from_julian_day);
+        let expected = ["2000-01-01T12:00:00Z", "2025-03-26T17:58:17Z", "1970-01-01T00:00:00Z"];
+        assert_eq!(dates.map(Option::unwrap), expected);
+        assert_eq!(utc_from_julian_day(-1.0), None);
+        // a leap day, and every day of four centuries once
+        assert_eq!(utc_from_julian_day(2_460_369.5).as_deref(), Some("2024-02-29T00:00:00Z"));
+        let days: std::collections::BTreeSet<_> =
+            (0..109_000).filter_map(|day| utc_from_julian_day(2_415_021.0 + f64::from(day))).collect();
+        assert_eq!(days.len(), 109_000);
+    }
+
+    fn attributes(n_components: u32) -> Attributes {
+        let level = Level::default()
+            .with("uiWidth", 4_u32)
+            .with("uiHeight", 4_u32)
+            .with("uiComp", n_components)
+            .with("uiBpcInMemory", 8_u32);
+        Attributes::parse(&level, &Limits::default()).unwrap()
+    }
+
+    fn layout(planes: &[(&str, u32)], n_components: u32) -> Vec<(String, u32, u32)> {
+        let plane = |n: u32, name: &str| Level::default().with("uiCompCount", n).with("sDescription", name);
+        let planes: Level =
+            planes.iter().map(|(key, n)| ((*key).to_owned(), plane(*n, key).into())).collect();
+        let picture = Level::default().with("sPicturePlanes", Level::default().with("sPlaneNew", planes));
+        let layouts = channels(&picture, &attributes(n_components));
+        layouts.into_iter().map(|own| (own.channel.name, own.first_component, own.n_samples)).collect()
+    }
+
+    #[test]
+    fn components_become_channels() {
+        let own = |name: &str, first, n| (name.to_owned(), first, n);
+        assert_eq!(layout(&[("a0", 3)], 3), [own("a0", 0, 3)]);
+        assert_eq!(layout(&[("a0", 3), ("a1", 1)], 4), [own("a0", 0, 3), own("a1", 3, 1)]);
+        // by number, not by text
+        assert_eq!(layout(&[("a10", 1), ("a2", 1)], 2), [own("a2", 0, 1), own("a10", 1, 1)]);
+        // planes that do not explain the components
+        assert_eq!(layout(&[("a0", 1)], 3), [own("a0", 0, 3)]);
+        assert_eq!(layout(&[("a0", 1), ("a1", 5)], 3), [own("a0", 0, 1), own("a1", 1, 1), own("", 2, 1)]);
+        assert_eq!(layout(&[], 2), [own("", 0, 1), own("", 1, 1)]);
+    }
+
+    #[test]
+    fn emission_is_where_the_spectrum_is_highest() {
+        let point = |nm: f64, height: f64| Level::default().with("dWavelength", nm).with("dTValue", height);
+        let points = Level::default().with("Point0", point(500.0, 0.2)).with("Point1", point(525.0, 0.9));
+        let spectrum = Level::default().with("pPoint", points);
+        let filter = Level::default().with("m_EmissionSpectrum", spectrum);
+        let path = Level::default().with("m_pFilter", Level::default().with("", filter));
+        let plane = Level::default().with("pFilterPath", path).with("uiColor", 16_724_736_u32);
+        let own = channel(&plane, 1);
+        assert_eq!((own.emission_nm, own.color_rgb), (Some(525.0), Some([0, 51, 255])));
+        assert_eq!(channel(&plane, 3).emission_nm, None);
+    }
+}

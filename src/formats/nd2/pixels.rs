@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
 use super::attributes::{Attributes, Compression};
-use super::chunks::{ChunkMap, FRAME_PREFIX, read_chunk_header};
+use super::chunks::{ChunkMap, FRAME_DATA_DISTANCE, FRAME_PREFIX, read_chunk_header};
 use super::metadata::ChannelLayout;
 use crate::formats::{FormatError, Plane, Samples};
 
@@ -154,6 +154,11 @@ impl<S: Read + Seek> FrameSource<'_, S> {
         let mut name = FRAME_PREFIX.to_vec();
         name.extend(format!("{}!", self.frame).bytes());
         let extent = read_chunk_header(self.source, self.offset, &name, self.map.file_length)?;
+        let distance = extent.data_offset - self.offset;
+        if distance != FRAME_DATA_DISTANCE {
+            let message = format!("expected the data of a frame {FRAME_DATA_DISTANCE} bytes from its start");
+            return Err(FormatError::malformed(format!("{message}, found {distance}")));
+        }
         let length = extent.data_length.checked_sub(TIME_BYTES);
         let length =
             length.ok_or_else(|| FormatError::malformed("expected a frame to start with its time"))?;

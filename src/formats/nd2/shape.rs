@@ -91,3 +91,57 @@ fn lay_out(loops: &[Loop], n_frames: u64) -> Shape {
         frames: (0..n_frames).map(place).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::FormatErrorKind;
+
+    fn loops(of: &[(Axis, u64)]) -> Vec<Loop> {
+        of.iter().map(|(axis, n)| Loop { axis: *axis, n: *n, step_um: None, points: Vec::new() }).collect()
+    }
+
+    fn check(of: &[(Axis, u64)], counted: u64, listed: u64, expected: [u32; 3]) {
+        let (_, shape) = fit(loops(of), counted, listed, &Limits::default()).unwrap();
+        assert_eq!([shape.n_t, shape.n_p, shape.n_z], expected, "{of:?}, {counted} counted, {listed} listed");
+        let n = u64::from(shape.n_t) * u64::from(shape.n_p) * u64::from(shape.n_z);
+        assert_eq!(shape.frames.len() as u64, n);
+        assert!(n >= listed, "no frame is left out");
+        let mut frames = shape.frames.clone();
+        frames.sort_unstable();
+        frames.dedup();
+        assert_eq!(frames.len() as u64, n, "no two frames at one place");
+    }
+
+    #[test]
+    fn loops_are_fitted_to_the_frames() {
+        use Axis::{Focus, Position, Time};
+        check(&[(Time, 3), (Position, 2), (Focus, 4)], 24, 24, [3, 2, 4]);
+        // gaps at the end, and a count that includes points that were switched off
+        check(&[(Time, 5)], 5, 3, [5, 1, 1]);
+        check(&[(Time, 2), (Position, 2)], 6, 4, [2, 2, 1]);
+        // no loops at all
+        check(&[], 1, 1, [1, 1, 1]);
+        check(&[], 7, 7, [7, 1, 1]);
+        // stopped early, within a stack
+        check(&[(Time, 100), (Focus, 10)], 57, 57, [6, 1, 10]);
+        check(&[(Position, 8), (Focus, 3)], 9, 9, [1, 3, 3]);
+        // went on beyond its loops
+        check(&[(Time, 2), (Focus, 3)], 12, 12, [4, 1, 3]);
+        check(&[(Position, 2)], 5, 5, [3, 2, 1]);
+        // run until stopped
+        check(&[(Time, 0), (Focus, 3)], 12, 12, [4, 1, 3]);
+        check(&[(Position, 2), (Time, 0)], 12, 12, [6, 2, 1]);
+        // two loops of one axis
+        check(&[(Time, 2), (Position, 2), (Time, 3)], 12, 12, [6, 2, 1]);
+    }
+
+    #[test]
+    fn nothing_and_too_much_are_refused() {
+        let kind =
+            |of: &[(Axis, u64)], counted| fit(loops(of), counted, 0, &Limits::default()).unwrap_err().kind;
+        assert_eq!(kind(&[], 0), FormatErrorKind::Malformed);
+        assert_eq!(kind(&[], u64::from(u32::MAX)), FormatErrorKind::OverLimit);
+        assert_eq!(kind(&[(Axis::Time, 4), (Axis::Focus, u64::MAX)], 4), FormatErrorKind::OverLimit);
+    }
+}

@@ -180,3 +180,45 @@ impl TreeBudget {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Trees that both encodings can hold.
+    pub(crate) fn any_level() -> impl Strategy<Value = Level> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::Bool),
+            any::<i32>().prop_map(Value::Int32),
+            any::<u32>().prop_map(Value::Uint32),
+            any::<i64>().prop_map(Value::Int64),
+            any::<u64>().prop_map(Value::Uint64),
+            (-1e300..1e300).prop_map(Value::Float),
+            "[ -~äλ中\u{1F52C}\n\r]{0,12}".prop_map(Value::Text),
+            prop::collection::vec(any::<u8>(), 0..9).prop_map(Value::Bytes),
+        ];
+        let level_of =
+            |value: BoxedStrategy<Value>| prop::collection::vec(("[a-z]{0,9}", value), 0..6).prop_map(Level);
+        let value = leaf.prop_recursive(4, 40, 6, move |inner| level_of(inner).prop_map(Value::Level));
+        level_of(value.boxed())
+    }
+
+    #[test]
+    fn numbers_are_read_whatever_their_type() {
+        let level = Level::default()
+            .with("i", -3)
+            .with("u", 3_u32)
+            .with("f", 2.5)
+            .with("nan", f64::NAN)
+            .with("t", "4");
+        let numbers = ["i", "u", "f", "nan", "t"].map(|name| level.number(name));
+        assert_eq!(numbers, [Some(-3.0), Some(3.0), Some(2.5), None, None]);
+        assert_eq!(
+            ["i", "u", "f", "nan", "t"].map(|name| level.count(name)),
+            [None, Some(3), None, None, None]
+        );
+        assert_eq!(level.positive("i"), None);
+    }
+}

@@ -155,3 +155,70 @@ fn attribute_text(text: &str) -> String {
         text.chars().filter(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r')).collect();
     escape(allowed).replace('\n', "&#10;").replace('\t', "&#9;")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::formats::FormatErrorKind;
+    use crate::formats::nd2::value::tests::any_level;
+
+    fn parsed(text: &[u8]) -> Result<Level, FormatErrorKind> {
+        parse(text, &Limits::default()).map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn reads_typed_values_lists_and_odd_text() {
+        let text = b"<?xml version=\"1.0\"?><variant version=\"1.0\"><no_name runtype=\"CLxListVariant\">\
+            <uiWidth runtype=\"lx_uint32\" value=\"65\"/><d runtype=\"double\" value=\"0.5\"/>\
+            <b runtype=\"bool\" value=\"true\"></b><s runtype=\"CLxStringW\" value=\"a &amp; \xFF &unknown;\"/>\
+            <list runtype=\"CLxListVariant\"><no_name runtype=\"lx_int32\" value=\"-1\"/></list><empty/>\
+            </no_name></variant>";
+        let list = Level::default().with("", -1);
+        let inner = Level::default()
+            .with("uiWidth", 65_u32)
+            .with("d", 0.5)
+            .with("b", true)
+            .with("s", "a &amp; \u{fffd} &unknown;")
+            .with("list", list)
+            .with("empty", Level::default());
+        assert_eq!(parsed(text), Ok(Level::default().with("", inner)));
+    }
+
+    #[test]
+    fn reads_utf16_with_a_byte_order_mark() {
+        let text = "<variant><a runtype=\"lx_uint64\" value=\"9\"/></variant>";
+        let bytes: Vec<u8> =
+            [0xFEFF].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        assert_eq!(parsed(&bytes), Ok(Level::default().with("a", 9_u64)));
+    }
+
+    #[test]
+    fn damage_and_bombs_are_refused() {
+        let cut = &encode(&Level::default().with("a", 1_u32))[..60];
+        assert_eq!(parsed(cut), Err(FormatErrorKind::Malformed));
+        assert_eq!(
+            parsed(b"<variant><a runtype=\"lx_uint32\" value=\"x\"/></variant>"),
+            Err(FormatErrorKind::Malformed)
+        );
+        assert_eq!(parsed("<a>".repeat(100).as_bytes()), Err(FormatErrorKind::OverLimit));
+        assert_eq!(
+            parsed(format!("<a>{}</a>", "<b/>".repeat(2 << 20)).as_bytes()),
+            Err(FormatErrorKind::OverLimit)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn trees_round_trip(tree in any_level()) {
+            let read = parse(&encode(&tree), &Limits::default()).unwrap();
+            prop_assert_eq!(read, Level::default().with("", tree));
+        }
+
+        #[test]
+        fn no_text_panics(text in "[<>/a=\"& ]{0,60}") {
+            let _ = parse(text.as_bytes(), &Limits::default());
+        }
+    }
+}

@@ -4,15 +4,14 @@ use std::io::{self, Write};
 
 use super::Nd2Version;
 use crate::formats::nd2::chunks::{
-    FILE_SIGNATURE, HEADER_LENGTH, MAGIC, MAP_END_SIGNATURE, MAP_NAME, TAIL_LENGTH,
+    FILE_SIGNATURE, FRAME_DATA_DISTANCE, HEADER_LENGTH, MAGIC, MAP_END_SIGNATURE, MAP_NAME, TAIL_LENGTH,
 };
 use crate::formats::nd2::value::{Level, Value};
 use crate::formats::nd2::{clx, xml};
 
 /// Chunks start at multiples of this.
 const BLOCK: u64 = 4096;
-/// The name area of a frame: time and pixels then stand at 4088 and 4096 from the chunk's start.
-const FRAME_NAME_AREA: u64 = BLOCK - HEADER_LENGTH - 8;
+const FRAME_NAME_AREA: u64 = FRAME_DATA_DISTANCE - HEADER_LENGTH;
 
 /// Writes chunks and remembers where they are.
 #[derive(Debug)]
