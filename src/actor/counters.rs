@@ -1,9 +1,12 @@
 //! What one stage counts during one generation, and the clock that says what it spends its life on.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::task::Id;
 use tokio::time::Instant;
 
 use super::lock;
@@ -81,10 +84,11 @@ impl StageCounters {
     }
 
     /// Marks that one piece of work waits legitimately (for memory, for disk space), so that it is not taken for a
-    /// hang until the guard is dropped. One guard at a time for each piece of work.
+    /// hang until the guard is dropped. The piece of work is the tokio task of the caller; guards may nest.
     pub fn protect(self: &Arc<Self>) -> ProtectGuard {
-        self.clock(|clock| clock.n_protected += 1);
-        ProtectGuard(Arc::clone(self))
+        let task = tokio::task::try_id();
+        self.clock(|clock| *clock.protected.entry(task).or_insert(0) += 1);
+        ProtectGuard { counters: Arc::clone(self), task }
     }
 
     /// Counts as waiting for room in the next mailbox, which is no hang, until the guard is dropped; a
@@ -148,7 +152,7 @@ impl StageCounters {
     /// Returns for how long work has been under way without progress; `None` when it waits legitimately.
     pub(super) fn standstill(&self) -> Option<Duration> {
         let clock = lock(&self.clock);
-        let is_working = clock.n_running > clock.n_protected && clock.n_waiting_output == 0;
+        let is_working = clock.n_running > clock.protected.len() && clock.n_waiting_output == 0;
         (clock.is_alive && is_working).then(|| clock.progress_at.elapsed())
     }
 
@@ -182,11 +186,21 @@ impl Drop for WorkGuard {
 
 /// One legitimate wait; see [`StageCounters::protect`].
 #[derive(Debug)]
-pub struct ProtectGuard(Arc<StageCounters>);
+pub struct ProtectGuard {
+    counters: Arc<StageCounters>,
+    task: Option<Id>,
+}
 
 impl Drop for ProtectGuard {
     fn drop(&mut self) {
-        self.0.clock(|clock| clock.n_protected -= 1);
+        self.counters.clock(|clock| {
+            if let Entry::Occupied(mut n_guards) = clock.protected.entry(self.task) {
+                *n_guards.get_mut() -= 1;
+                if *n_guards.get() == 0 {
+                    n_guards.remove();
+                }
+            }
+        });
     }
 }
 
@@ -224,7 +238,8 @@ impl Drop for LifeGuard {
 struct Clock {
     is_alive: bool,
     n_running: usize,
-    n_protected: usize,
+    /// The tasks that wait legitimately, with the number of guards that each holds.
+    protected: HashMap<Option<Id>, usize>,
     n_waiting_output: usize,
     progress_at: Instant,
     turned_at: Instant,
@@ -245,7 +260,7 @@ impl Clock {
         Self {
             is_alive: false,
             n_running: 0,
-            n_protected: 0,
+            protected: HashMap::new(),
             n_waiting_output: 0,
             progress_at: now,
             turned_at: now,
@@ -269,7 +284,7 @@ impl Clock {
             &mut self.times.waiting_input
         };
         *state += elapsed;
-        if self.n_protected > 0 {
+        if !self.protected.is_empty() {
             self.times.protected += elapsed;
         }
     }

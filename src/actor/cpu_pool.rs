@@ -78,24 +78,13 @@ impl CpuPool {
 
     /// Runs a job on the pool, in the order of the calls, and waits for its result.
     ///
-    /// When this future is dropped, a job that has not begun never does, and one that runs goes on to its end. So
-    /// move a [`super::BytePermit`] into the job together with the memory that it stands for.
+    /// When this future is dropped, a job that has not begun never does, and one that runs goes on to its end; its
+    /// flag tells it that its result is not wanted. So move a [`super::BytePermit`] into the job together with the
+    /// memory that it stands for.
     ///
     /// # Errors
     /// [`JobError::Panicked`] with the message of its panic.
     pub async fn run<R, J>(&self, job: J) -> Result<R, JobError>
-    where
-        J: FnOnce() -> R + Send + 'static,
-        R: Send + 'static,
-    {
-        self.run_cancellable(|_| job()).await
-    }
-
-    /// As [`Self::run`], for a job that looks from time to time whether its result is still wanted.
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub async fn run_cancellable<R, J>(&self, job: J) -> Result<R, JobError>
     where
         J: FnOnce(&CancelFlag) -> R + Send + 'static,
         R: Send + 'static,

@@ -7,7 +7,6 @@
 //! an item will ever need (pixels and the largest scratch of any later stage); split the permit where the item
 //! divides, shrink it as parts are freed. What can be done without (a cache) takes [`ByteBudget::try_acquire`].
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+
+use super::stage::Traceable;
 
 /// Bytes in one permit of the semaphore.
 const UNIT: u64 = 1024;
@@ -186,8 +187,10 @@ impl Drop for BytePermit {
 /// A value that travels with the permit for the memory it occupies.
 #[derive(Debug)]
 pub struct Charged<T> {
-    value: T,
-    permit: BytePermit,
+    /// The value.
+    pub value: T,
+    /// Gives the memory back when it is dropped.
+    pub permit: BytePermit,
 }
 
 impl<T> Charged<T> {
@@ -195,28 +198,13 @@ impl<T> Charged<T> {
     pub fn new(value: T, permit: BytePermit) -> Self {
         Self { value, permit }
     }
-
-    /// Changes the value, and keeps the permit.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Charged<U> {
-        Charged { value: change(self.value), permit: self.permit }
-    }
-
-    /// Returns the permit, to split or shrink it.
-    pub fn permit_mut(&mut self) -> &mut BytePermit {
-        &mut self.permit
-    }
-
-    /// Takes value and permit apart.
-    pub fn into_parts(self) -> (T, BytePermit) {
-        (self.value, self.permit)
-    }
 }
 
-impl<T> Deref for Charged<T> {
-    type Target = T;
+impl<T: Traceable> Traceable for Charged<T> {
+    type Ticket = T::Ticket;
 
-    fn deref(&self) -> &T {
-        &self.value
+    fn ticket(&self) -> T::Ticket {
+        self.value.ticket()
     }
 }
 
