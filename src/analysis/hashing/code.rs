@@ -1,14 +1,92 @@
-//! The 256-bit perceptual code and its distance.
+//! The 256-bit perceptual code, its orientations and its distance.
 
+use std::f64::consts::PI;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use super::thumbnail::SIDE;
+
+/// Frequencies 1 to 16 along each side.
+const N_FREQUENCIES: usize = 16;
+/// Bits of odd frequencies along a row (the lowest bit is frequency 1).
+const ODD_COLUMNS: u64 = 0x5555_5555_5555_5555;
+/// Bits of odd frequencies along a column: every other run of sixteen.
+const ODD_ROWS: u64 = 0x0000_FFFF_0000_FFFF;
+
+/// What [`Code256::orientations`] lists: how the image was turned (counter-clockwise) or mirrored.
+pub const ORIENTATION_NAMES: [&str; 8] =
+    ["identity", "rot90", "rot180", "rot270", "flip_rows", "flip_columns", "transpose", "anti_transpose"];
 
 /// A perceptual code of 256 bits; near codes mean images that look alike.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Code256(pub [u64; 4]);
 
 impl Code256 {
+    /// The code of 64 by 64 block means: the signs of the 256 lowest coefficients of the cosine transform that vary
+    /// along both sides, so that brightness, contrast and illumination that adds up from rows and columns drop out.
+    /// The brightest 0.2 % and the darkest 0.5 % of the blocks are drawn in first.
+    ///
+    /// # References
+    /// After PDQ (Facebook, "The TMK+PDQF video-hashing algorithm and the PDQ image-hashing algorithm", 2019), with signs in
+    /// place of the comparison with the median, so that turning the image only moves and turns bits.
+    pub(super) fn of_blocks(values: &[f32]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_unstable_by(f32::total_cmp);
+        let quantile = |p: f64| f64::from(sorted[((sorted.len() - 1) as f64 * p).round() as usize]);
+        let (low, high) = (quantile(0.005), quantile(0.998));
+        let waves: [[f64; SIDE]; N_FREQUENCIES] = std::array::from_fn(|frequency| {
+            std::array::from_fn(|x| {
+                (PI * (frequency + 1) as f64 * (2 * x + 1) as f64 / (2 * SIDE) as f64).cos()
+            })
+        });
+        let mut along_rows = [[0.0_f64; SIDE]; N_FREQUENCIES];
+        for (y, row) in values.chunks_exact(SIDE).enumerate() {
+            for (sums, wave) in along_rows.iter_mut().zip(&waves) {
+                sums[y] =
+                    row.iter().zip(wave).map(|(&value, w)| f64::from(value).max(low).min(high) * w).sum();
+            }
+        }
+        let mut code = Self::default();
+        for (row_frequency, wave) in waves.iter().enumerate() {
+            for (column_frequency, sums) in along_rows.iter().enumerate() {
+                let coefficient: f64 = sums.iter().zip(wave).map(|(sum, w)| sum * w).sum();
+                let bit = row_frequency * N_FREQUENCIES + column_frequency;
+                code.0[bit / 64] |= u64::from(coefficient > 0.0) << (bit % 64);
+            }
+        }
+        code
+    }
+
+    /// The codes of the image turned and mirrored in the eight ways of [`ORIENTATION_NAMES`].
+    pub fn orientations(&self) -> [Self; 8] {
+        let transposed = self.transposed();
+        [
+            *self,
+            transposed.flipped(ODD_ROWS),
+            self.flipped(ODD_ROWS ^ ODD_COLUMNS),
+            transposed.flipped(ODD_COLUMNS),
+            self.flipped(ODD_ROWS),
+            self.flipped(ODD_COLUMNS),
+            transposed,
+            transposed.flipped(ODD_ROWS ^ ODD_COLUMNS),
+        ]
+    }
+
+    /// Mirroring turns the sign of the odd frequencies.
+    fn flipped(&self, odd: u64) -> Self {
+        Self(self.0.map(|word| word ^ odd))
+    }
+
+    fn transposed(&self) -> Self {
+        let mut turned = Self::default();
+        for bit in 0..256 {
+            let from = bit % 16 * 16 + bit / 16;
+            turned.0[bit / 64] |= (self.0[from / 64] >> (from % 64) & 1) << (bit % 64);
+        }
+        turned
+    }
+
     /// How many of the 256 bits differ.
     pub fn hamming(&self, other: &Self) -> u32 {
         self.0.iter().zip(&other.0).map(|(a, b)| (a ^ b).count_ones()).sum()

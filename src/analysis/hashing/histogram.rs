@@ -1,0 +1,155 @@
+//! How often each grey value occurs: exact for 8 and 16 bits, in 65 536 even steps for all else.
+
+use super::rows::{Rows, Sample};
+
+const N_BINS: usize = 1 << 16;
+
+/// Every grey value passes.
+pub(super) const ANY: (f32, f32) = (f32::MIN, f32::MAX);
+
+/// Counts of grey values, and the extremes.
+pub(super) struct Histogram {
+    counts: Vec<u32>,
+    first: f32,
+    step: f32,
+    /// Pixels counted.
+    pub(super) n_pixels: u64,
+    /// Smallest grey value.
+    pub(super) min: f32,
+    /// Largest grey value.
+    pub(super) max: f32,
+    /// Pixels of the largest grey value.
+    pub(super) n_at_max: u64,
+}
+
+impl Histogram {
+    /// Counts all pixels. An empty plane counts as one pixel of value 0.
+    pub(super) fn of<T: Sample>(rows: &Rows<'_, T>) -> Self {
+        match T::FIRST_BIN {
+            _ if rows.height == 0 => Self::exact([1].into_iter().chain([0; N_BINS - 1]).collect(), 0.0),
+            Some(first) if rows.is_plain() => Self::exact(count_exact(rows), first),
+            _ => Self::even(rows),
+        }
+    }
+
+    /// The grey value below which the fraction `p` of the pixels lies, `p` from 0 to 1.
+    pub(super) fn quantile(&self, p: f64) -> f32 {
+        let rank = ((self.n_pixels - 1) as f64 * p).round() as u64;
+        self.of_rank(rank)
+    }
+
+    /// The grey value of the pixel that has `rank` others before it in ascending order.
+    pub(super) fn of_rank(&self, rank: u64) -> f32 {
+        if rank == 0 {
+            return self.min;
+        }
+        if rank + 1 >= self.n_pixels {
+            return self.max;
+        }
+        let mut n_below = 0;
+        for (bin, &count) in self.counts.iter().enumerate() {
+            n_below += u64::from(count);
+            if n_below > rank {
+                return (self.first + bin as f32 * self.step).clamp(self.min, self.max);
+            }
+        }
+        self.max
+    }
+
+    /// The mean grey value.
+    pub(super) fn mean(&self) -> f32 {
+        let sum: f64 =
+            self.counts.iter().enumerate().map(|(bin, &count)| bin as f64 * f64::from(count)).sum();
+        let mean_bin = sum / self.n_pixels as f64;
+        (f64::from(self.first) + mean_bin * f64::from(self.step)) as f32
+    }
+
+    fn exact(counts: Vec<u32>, first: f32) -> Self {
+        let n_pixels = counts.iter().map(|&count| u64::from(count)).sum();
+        let low = counts.iter().position(|&count| count > 0).unwrap_or(0);
+        let high = counts.iter().rposition(|&count| count > 0).unwrap_or(0);
+        let n_at_max = u64::from(counts[high]);
+        let (min, max) = (first + low as f32, first + high as f32);
+        Self { counts, first, step: 1.0, n_pixels, min, max, n_at_max }
+    }
+
+    /// Even steps between the values that leave 1 in 10 000 pixels outside on either side (counted in the outermost
+    /// steps), which a first, logarithmic histogram finds: one wild value must not use up all steps.
+    fn even<T: Sample>(rows: &Rows<'_, T>) -> Self {
+        let mut values = vec![0.0_f32; rows.width];
+        let mut counts = vec![0_u32; N_BINS];
+        let (mut min, mut max, mut n_at_max) = (f32::MAX, f32::MIN, 0_u64);
+        for y in 0..rows.height {
+            rows.read(y, ANY, &mut values);
+            for &value in &values {
+                counts[key(value)] += 1;
+                min = min.min(value);
+                if value > max {
+                    (max, n_at_max) = (value, 0);
+                }
+                n_at_max += u64::from(value == max);
+            }
+        }
+        let n_pixels = (rows.height * rows.width) as u64;
+        let n_outside = n_pixels / 10_000;
+        let first = edge(bin_of_rank(&counts, n_outside)).max(min);
+        let last = edge(bin_of_rank(&counts, n_pixels - 1 - n_outside) + 1).min(max);
+        let step = (last - first) / (N_BINS - 1) as f32;
+        let steps_per_level = if step > 0.0 { 1.0 / step } else { 0.0 };
+        counts.fill(0);
+        for y in 0..rows.height {
+            rows.read(y, (first, last), &mut values);
+            for &value in &values {
+                // the cast cuts off, so that this rounds
+                let bin = ((value - first) * steps_per_level + 0.5) as usize;
+                counts[bin.min(N_BINS - 1)] += 1;
+            }
+        }
+        Self { counts, first, step, n_pixels, min, max, n_at_max }
+    }
+}
+
+/// Two tables, because neighbours are often equal and an addition must not wait for the one before it.
+fn count_exact<T: Sample>(rows: &Rows<'_, T>) -> Vec<u32> {
+    let mut counts = vec![0_u32; N_BINS];
+    let mut others = vec![0_u32; N_BINS];
+    for y in 0..rows.height {
+        let mut pairs = rows.samples(y).chunks_exact(2);
+        for pair in &mut pairs {
+            counts[usize::from(pair[0].bin())] += 1;
+            others[usize::from(pair[1].bin())] += 1;
+        }
+        for sample in pairs.remainder() {
+            counts[usize::from(sample.bin())] += 1;
+        }
+    }
+    for (count, other) in counts.iter_mut().zip(others) {
+        *count += other;
+    }
+    counts
+}
+
+/// The upper 16 bits of a number, turned so that they ascend with it: sign, exponent and 7 bits of the fraction.
+fn key(value: f32) -> usize {
+    let bits = value.to_bits();
+    let ascending = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+    (ascending >> 16) as usize
+}
+
+/// The smallest number with this key.
+fn edge(key: usize) -> f32 {
+    let ascending = (key.min(N_BINS - 1) as u32) << 16;
+    let value = f32::from_bits(if ascending >> 31 == 1 { ascending & !(1 << 31) } else { !ascending });
+    if value.is_nan() { 0.0 } else { value.clamp(f32::MIN, f32::MAX) }
+}
+
+fn bin_of_rank(counts: &[u32], rank: u64) -> usize {
+    let mut n_below = 0;
+    counts
+        .iter()
+        .position(|&count| {
+            n_below += u64::from(count);
+            n_below > rank
+        })
+        .unwrap_or(N_BINS - 1)
+}
