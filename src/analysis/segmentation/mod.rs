@@ -1,20 +1,37 @@
 //! Finds the nuclei of one plane: a label image, a table of regions and the figures of the plane.
 //!
-//! The chain, from pixels to objects: working image and blur ([`working`](self)), background and noise, Otsu's
+//! The chain, from pixels to objects: blur into 16-bit levels, background and noise, Otsu's
 //! level and the local mean give a mask; its connected components are split by flooding a surface made of the
 //! distance to the edge and of the intensity; what is too small or too large is dropped; what is left is measured.
 
+mod background;
+mod blur;
+mod chain;
+mod clump;
+mod components;
+mod distance;
+mod flooding;
+mod focus;
+mod histogram;
+mod hull;
+mod levels;
+mod mask;
 pub mod overlay;
+mod patch;
 mod quality;
 mod region;
 mod settings;
 pub mod table;
 
 pub use quality::{PlaneQuality, QualityFlag};
-pub use region::Region;
+pub use region::{Region, measure};
 pub use settings::SegmentationSettings;
 
 use crate::formats::plane::Plane;
+use background::Background;
+use chain::{Found, LevelImage, RadiusRange, find, floor_level};
+use focus::focus;
+use levels::Levels;
 
 /// Which object each pixel belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -105,15 +122,53 @@ pub fn segment(
     pixel_size_um: Option<f64>,
     settings: &SegmentationSettings,
 ) -> Result<Segmentation, SegmentationError> {
-    let _ = pixel_size_um;
     settings.check()?;
     check_shape(plane)?;
-    let labels = vec![0; plane.height * plane.width];
-    Ok(Segmentation {
-        labels: LabelImage { height: plane.height, width: plane.width, n_objects: 0, labels },
-        objects: Vec::new(),
-        quality: PlaneQuality::default(),
-    })
+    let (height, width) = (plane.height, plane.width);
+    let map = Levels::of(plane);
+    let levels = blur::blur_plane(plane, &map, settings.blur_sigma_px);
+    let background = Background::of(&levels, width, map.quantum / 12.0_f64.sqrt());
+    let floor = floor_level(&background, settings);
+    let image = LevelImage { levels: &levels, height, width };
+    let found = match floor {
+        Some(floor) => find(image, &background, floor, radius_range(pixel_size_um, settings), settings),
+        None => Found { labels: vec![0; height * width], ..Found::default() },
+    };
+    let focus = focus(&levels, width, background.contrast());
+    drop(levels);
+    let labels = LabelImage { height, width, n_objects: found.n_objects, labels: found.labels };
+    let objects = measure(plane, &labels);
+    let mut quality = PlaneQuality {
+        n_objects: labels.n_objects,
+        diameter_median_px: median_diameter(&objects),
+        threshold: floor.map(|level| map.sample(f64::from(level))),
+        background: map.sample(background.level),
+        noise_sd: background.noise_sd * map.step / blur::noise_gain(settings.blur_sigma_px),
+        foreground_fraction: objects.iter().map(|object| object.area).sum::<u64>() as f64
+            / (height * width).max(1) as f64,
+        focus,
+        saturated_fraction: map.saturated_fraction,
+        n_debris: found.n_debris,
+        flags: Vec::new(),
+    };
+    quality.set_flags(map.all_finite);
+    Ok(Segmentation { labels, objects, quality })
+}
+
+/// The limits of the nuclear diameter as radii in pixels; without a pixel size there are none.
+fn radius_range(pixel_size_um: Option<f64>, settings: &SegmentationSettings) -> RadiusRange {
+    match pixel_size_um.filter(|um| um.is_finite() && *um > 0.0) {
+        Some(um) => {
+            RadiusRange { min: settings.diameter_min_um / 2.0 / um, max: settings.diameter_max_um / 2.0 / um }
+        }
+        None => RadiusRange { min: 0.0, max: f64::INFINITY },
+    }
+}
+
+fn median_diameter(objects: &[Region]) -> Option<f64> {
+    let mut diameters: Vec<f64> = objects.iter().map(|object| object.equivalent_diameter_area).collect();
+    let middle = diameters.len() / 2;
+    (!diameters.is_empty()).then(|| *diameters.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
 
 /// The most memory, in bytes, that [`segment`] holds at once for a plane of this shape, results included.

@@ -42,3 +42,20 @@ pub struct PlaneQuality {
     /// What is remarkable, in a fixed order, each once.
     pub flags: Vec<QualityFlag>,
 }
+
+/// Above this part of the pixels a plane counts as saturated.
+const SATURATED_FRACTION_MAX: f64 = 0.001;
+
+impl PlaneQuality {
+    /// Sets the flags that follow from the figures.
+    pub(super) fn set_flags(&mut self, all_finite: bool) {
+        let flags = [
+            (self.n_objects == 0, QualityFlag::NoObjects),
+            (self.threshold.is_none(), QualityFlag::BelowNoise),
+            (self.saturated_fraction > SATURATED_FRACTION_MAX, QualityFlag::Saturated),
+            (self.n_debris > 0, QualityFlag::Debris),
+            (!all_finite, QualityFlag::NotFinite),
+        ];
+        self.flags = flags.into_iter().filter_map(|(holds, flag)| holds.then_some(flag)).collect();
+    }
+}

@@ -1,0 +1,133 @@
+//! Gaussian blur, separable, of a whole plane (into 16-bit levels) and of small patches.
+
+use super::levels::{Levels, Sample, with_samples};
+use crate::formats::plane::Plane;
+
+/// A symmetric kernel: `half[0]` is the middle, `half[k]` stands `k` pixels to both sides. Sums to 1.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Kernel {
+    half: Vec<f32>,
+}
+
+impl Kernel {
+    /// A sampled Gaussian, cut at `3 sigma` (at least 1 pixel); `sigma <= 0` is the identity.
+    pub(super) fn gaussian(sigma: f64) -> Self {
+        if sigma <= 0.0 {
+            return Self { half: vec![1.0] };
+        }
+        let radius = (3.0 * sigma).ceil().max(1.0) as usize;
+        let weights: Vec<f64> = (0..=radius).map(|k| (-0.5 * (k as f64 / sigma).powi(2)).exp()).collect();
+        let sum = 2.0 * weights.iter().sum::<f64>() - weights[0];
+        Self { half: weights.iter().map(|weight| (weight / sum) as f32).collect() }
+    }
+
+    /// How many pixels it reaches to each side.
+    pub(super) fn radius(&self) -> usize {
+        self.half.len() - 1
+    }
+
+    /// Filters `padded` (a row with `radius` pixels more at both ends) into `out`.
+    fn filter_row(&self, padded: &[f32], out: &mut [f32]) {
+        let (radius, n) = (self.radius(), out.len());
+        for (out, value) in out.iter_mut().zip(&padded[radius..radius + n]) {
+            *out = self.half[0] * value;
+        }
+        for (k, &weight) in self.half.iter().enumerate().skip(1) {
+            let left = &padded[radius - k..radius - k + n];
+            let right = &padded[radius + k..radius + k + n];
+            for ((out, a), b) in out.iter_mut().zip(left).zip(right) {
+                *out += weight * (a + b);
+            }
+        }
+    }
+}
+
+/// What the blur leaves of the standard deviation of white noise, 0 to 1.
+pub(super) fn noise_gain(sigma: f64) -> f64 {
+    let half = Kernel::gaussian(sigma).half;
+    let squares = |weight: &f32| f64::from(*weight).powi(2);
+    2.0 * half.iter().map(squares).sum::<f64>() - squares(&half[0])
+}
+
+/// The blurred plane in levels, rounded to whole ones; the edge pixels are repeated outside.
+pub(super) fn blur_plane(plane: &Plane, levels: &Levels, sigma: f64) -> Vec<u16> {
+    with_samples!(plane, values => blur_samples(values, plane.width, levels, &Kernel::gaussian(sigma)))
+}
+
+fn blur_samples<T: Sample>(values: &[T], width: usize, levels: &Levels, kernel: &Kernel) -> Vec<u16> {
+    if values.is_empty() {
+        return Vec::new();
+    }
+    let height = values.len() / width;
+    let radius = kernel.radius();
+    let n_ring = 2 * radius + 1;
+    let mut ring = vec![0.0_f32; n_ring * width];
+    let mut padded = vec![0.0_f32; width + 2 * radius];
+    let mut sum = vec![0.0_f32; width];
+    let mut out = Vec::with_capacity(values.len());
+    let mut n_filtered = 0;
+    for y in 0..height {
+        while n_filtered <= (y + radius).min(height - 1) {
+            let row = &values[n_filtered * width..(n_filtered + 1) * width];
+            for (level, sample) in padded[radius..].iter_mut().zip(row) {
+                *level = levels.level(sample.value());
+            }
+            let (first, last) = (padded[radius], padded[radius + width - 1]);
+            padded[..radius].fill(first);
+            padded[radius + width..].fill(last);
+            let slot = n_filtered % n_ring;
+            kernel.filter_row(&padded, &mut ring[slot * width..(slot + 1) * width]);
+            n_filtered += 1;
+        }
+        let row_at = |row: usize| &ring[(row % n_ring) * width..][..width];
+        for (sum, value) in sum.iter_mut().zip(row_at(y)) {
+            *sum = kernel.half[0] * value;
+        }
+        for (k, &weight) in kernel.half.iter().enumerate().skip(1) {
+            let (above, below) = (row_at(y.saturating_sub(k)), row_at((y + k).min(height - 1)));
+            for ((sum, a), b) in sum.iter_mut().zip(above).zip(below) {
+                *sum += weight * (a + b);
+            }
+        }
+        out.extend(sum.iter().map(|&level| (level + 0.5) as u16));
+    }
+    out
+}
+
+/// Blurs patches that are zero outside, with buffers that are used again.
+#[derive(Debug, Default)]
+pub(super) struct PatchBlur {
+    padded: Vec<f32>,
+    rows: Vec<f32>,
+}
+
+impl PatchBlur {
+    /// Blurs `patch` (`width` pixels a row) in place.
+    pub(super) fn blur(&mut self, patch: &mut [f32], width: usize, kernel: &Kernel) {
+        let radius = kernel.radius();
+        if radius == 0 || patch.is_empty() {
+            return;
+        }
+        let height = patch.len() / width;
+        self.padded.clear();
+        self.padded.resize(width + 2 * radius, 0.0);
+        self.rows.clear();
+        self.rows.resize((height + 2 * radius) * width, 0.0);
+        let filtered = self.rows[radius * width..].chunks_exact_mut(width);
+        for (row, filtered) in patch.chunks_exact(width).zip(filtered) {
+            self.padded[radius..radius + width].copy_from_slice(row);
+            kernel.filter_row(&self.padded, filtered);
+        }
+        let n = patch.len();
+        for (out, value) in patch.iter_mut().zip(&self.rows[radius * width..]) {
+            *out = kernel.half[0] * value;
+        }
+        for (k, &weight) in kernel.half.iter().enumerate().skip(1) {
+            let above = &self.rows[(radius - k) * width..][..n];
+            let below = &self.rows[(radius + k) * width..][..n];
+            for ((out, a), b) in patch.iter_mut().zip(above).zip(below) {
+                *out += weight * (a + b);
+            }
+        }
+    }
+}

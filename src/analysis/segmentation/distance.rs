@@ -1,0 +1,107 @@
+//! Exact Euclidean distance to the edge of a patch, squared, in integers.
+
+use super::patch::Patch;
+
+/// Farther than any edge that matters: distances above it are cut to it.
+const FAR: u32 = 30_000;
+
+/// Finds squared distances, with buffers that are used again.
+#[derive(Debug, Default)]
+pub(super) struct DistanceTransform {
+    vertical: Vec<u32>,
+    envelope: Vec<(i64, i64)>,
+}
+
+impl DistanceTransform {
+    /// Writes the squared distance of each pixel of the patch to the nearest pixel that does not belong to it, 0
+    /// outside. What lies beyond the plane's edge is unknown, hence no edge.
+    ///
+    /// # References
+    /// A. Meijster, J. Roerdink, W. Hesselink, A general algorithm for computing distance transforms in linear
+    /// time (2000): columns first, then the lower envelope of parabolas along each row.
+    pub(super) fn squared(&mut self, patch: &Patch, out: &mut Vec<u32>) {
+        out.clear();
+        out.resize(patch.mask.len(), 0);
+        self.measure_columns(patch);
+        let stride = patch.stride;
+        for row in 1..patch.rows - 1 {
+            let mask = &patch.mask[row * stride..][..stride];
+            let mut x = 1;
+            while let Some(skip) = mask[x..].iter().position(|&pixel| pixel != 0) {
+                let start = x + skip;
+                let n = mask[start..].iter().position(|&pixel| pixel == 0).unwrap_or(stride - start);
+                let (from, to) = (row * stride + start, row * stride + start + n);
+                let open_left = start == 1 && patch.outside[1];
+                let open_right = start + n == stride - 1 && patch.outside[3];
+                self.measure_run(from..to, [open_left, open_right], out);
+                x = start + n;
+            }
+        }
+    }
+
+    /// Distance to the edge along the column.
+    fn measure_columns(&mut self, patch: &Patch) {
+        let stride = patch.stride;
+        self.vertical.clear();
+        self.vertical.resize(patch.mask.len(), 0);
+        let edge = |is_outside: bool| if is_outside { FAR } else { 0 };
+        self.vertical[..stride].fill(edge(patch.outside[0]));
+        for row in 1..patch.rows - 1 {
+            let (above, here) = self.vertical.split_at_mut(row * stride);
+            let mask = &patch.mask[row * stride..][..stride];
+            for ((here, above), &mask) in here.iter_mut().zip(&above[(row - 1) * stride..]).zip(mask) {
+                *here = (above + 1).min(FAR) * u32::from(mask);
+            }
+        }
+        let last = (patch.rows - 1) * stride;
+        self.vertical[last..].fill(edge(patch.outside[2]));
+        for row in (1..patch.rows - 1).rev() {
+            let (here, below) = self.vertical.split_at_mut((row + 1) * stride);
+            for (here, below) in here[row * stride..].iter_mut().zip(&below[..stride]) {
+                *here = (*here).min(below + 1);
+            }
+        }
+    }
+
+    /// Lower envelope of the parabolas of one run; its two neighbours are edges unless open.
+    fn measure_run(&mut self, run: std::ops::Range<usize>, open: [bool; 2], out: &mut [u32]) {
+        let n = run.len() as i64;
+        let (first, last) = (-i64::from(!open[0]), n - i64::from(open[1]));
+        let vertical = &self.vertical[run.clone()];
+        let depth = |x: i64| {
+            let distance = usize::try_from(x).ok().and_then(|x| vertical.get(x)).copied().unwrap_or(0);
+            i64::from(distance) * i64::from(distance)
+        };
+        // (position of the parabola, first pixel where it is the lowest)
+        self.envelope.clear();
+        self.envelope.push((first, first));
+        for x in first + 1..=last {
+            let height = depth(x);
+            while let Some(&(other, from)) = self.envelope.last() {
+                let at_from = |position: i64, depth: i64| (from - position).pow(2) + depth;
+                if at_from(other, depth(other)) > at_from(x, height) {
+                    self.envelope.pop();
+                    continue;
+                }
+                let crossing =
+                    (x * x - other * other + height - depth(other)).div_euclid(2 * (x - other)) + 1;
+                if crossing <= last {
+                    self.envelope.push((x, crossing));
+                }
+                break;
+            }
+            if self.envelope.is_empty() {
+                self.envelope.push((x, first));
+            }
+        }
+        let mut end = n;
+        for &(position, from) in self.envelope.iter().rev() {
+            let from = from.max(0);
+            for x in from..end {
+                let squared = (x - position).pow(2) + depth(position);
+                out[run.start + x as usize] = squared.min(i64::from(FAR * FAR)) as u32;
+            }
+            end = end.min(from);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The histogram of 16-bit levels and what is read from it: quantiles and Otsu's level.
+
+/// How often each level occurs.
+#[derive(Debug, Clone)]
+pub(super) struct Histogram {
+    counts: Vec<u32>,
+    n: u64,
+}
+
+impl Histogram {
+    /// Counts the levels.
+    pub(super) fn of(levels: &[u16]) -> Self {
+        // two tables: neighbouring pixels are often equal, and one counter would wait for itself
+        let mut counts = vec![0_u32; 1 << 16];
+        let mut other = vec![0_u32; 1 << 16];
+        let mut pairs = levels.chunks_exact(2);
+        for pair in &mut pairs {
+            counts[usize::from(pair[0])] += 1;
+            other[usize::from(pair[1])] += 1;
+        }
+        for &level in pairs.remainder() {
+            counts[usize::from(level)] += 1;
+        }
+        for (count, more) in counts.iter_mut().zip(other) {
+            *count += more;
+        }
+        Self { counts, n: levels.len() as u64 }
+    }
+
+    /// The least level that at least `part` (0 to 1) of the pixels at or below `top` do not exceed.
+    pub(super) fn quantile_below(&self, part: f64, top: u16) -> u16 {
+        let counts = &self.counts[..=usize::from(top)];
+        let n: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+        let rank = (part * n as f64).ceil().max(1.0) as u64;
+        let mut below = 0_u64;
+        let level = counts.iter().position(|&count| {
+            below += u64::from(count);
+            below >= rank
+        });
+        level.unwrap_or(0) as u16
+    }
+
+    /// The level that splits the pixels at or below `top` into two classes of the greatest variance between them:
+    /// the lower class is at or below it. `None` where all have one level.
+    ///
+    /// # References
+    /// N. Otsu, A threshold selection method from gray-level histograms, IEEE Trans. SMC 9 (1979), equation 14.
+    pub(super) fn otsu_below(&self, top: u16) -> Option<u16> {
+        let counts = &self.counts[..=usize::from(top)];
+        let n: f64 = counts.iter().map(|&count| f64::from(count)).sum();
+        let total: f64 =
+            counts.iter().zip(0_u32..).map(|(&count, level)| f64::from(count) * f64::from(level)).sum();
+        let (mut n_low, mut sum_low) = (0.0, 0.0);
+        let mut best = (0.0, None);
+        for (&count, level) in counts.iter().zip(0_u16..) {
+            if count == 0 {
+                continue;
+            }
+            n_low += f64::from(count);
+            sum_low += f64::from(count) * f64::from(level);
+            let n_high = n - n_low;
+            if n_high <= 0.0 {
+                break;
+            }
+            let between = (total - sum_low) / n_high - sum_low / n_low;
+            let variance = n_low * n_high * between * between;
+            if variance > best.0 {
+                best = (variance, Some(level));
+            }
+        }
+        best.1
+    }
+
+    /// Number of pixels.
+    pub(super) fn n(&self) -> u64 {
+        self.n
+    }
+}

@@ -1,0 +1,108 @@
+//! One connected component cut out of the plane, with a margin of one pixel on every side.
+
+use super::components::Run;
+
+/// A component in its bounding box. Row-major with `stride` pixels a row; the first and last row and column are
+/// margin and never belong to it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Patch {
+    /// The plane's row at the first row inside the margin.
+    pub(super) top: usize,
+    /// The plane's column at the first column inside the margin.
+    pub(super) left: usize,
+    /// Rows with the margin.
+    pub(super) rows: usize,
+    /// Columns with the margin.
+    pub(super) stride: usize,
+    /// Pixels that belong to it.
+    pub(super) area: usize,
+    /// 1 where a pixel belongs to it.
+    pub(super) mask: Vec<u8>,
+    /// Whether the margin above, left, below, right lies outside the plane.
+    pub(super) outside: [bool; 4],
+    stack: Vec<u32>,
+}
+
+impl Patch {
+    /// Draws the runs of one component of a plane of `height` by `width` pixels.
+    pub(super) fn draw(&mut self, runs: &[Run], height: usize, width: usize) {
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else {
+            return;
+        };
+        let left = runs.iter().map(|run| run.start).min().unwrap_or(0) as usize;
+        let right = runs.iter().map(|run| run.end).max().unwrap_or(0) as usize;
+        let (top, bottom) = (first.row as usize, last.row as usize + 1);
+        (self.top, self.left) = (top, left);
+        (self.rows, self.stride) = (bottom - top + 2, right - left + 2);
+        self.outside = [top == 0, left == 0, bottom == height, right == width];
+        self.mask.clear();
+        self.mask.resize(self.rows * self.stride, 0);
+        self.area = 0;
+        for run in runs {
+            let start = self.index_of(run.row as usize, run.start as usize);
+            let n = (run.end - run.start) as usize;
+            self.mask[start..start + n].fill(1);
+            self.area += n;
+        }
+    }
+
+    /// Where a pixel of the plane stands in the patch.
+    pub(super) fn index_of(&self, row: usize, column: usize) -> usize {
+        (row - self.top + 1) * self.stride + column - self.left + 1
+    }
+
+    /// Where the patch's row (counted without the margin) starts in a plane of `width` columns.
+    pub(super) fn plane_index(&self, row: usize, width: usize) -> usize {
+        (self.top + row) * width + self.left
+    }
+
+    /// Fills the holes (background that no path of side neighbours joins to the outside) of at most `area_max`
+    /// pixels. What touches the plane's edge is open.
+    pub(super) fn fill_holes(&mut self, area_max: usize) {
+        const OUTSIDE: u8 = 2;
+        const LARGE: u8 = 3;
+        self.mark_from(0, OUTSIDE);
+        for index in 0..self.mask.len() {
+            if self.mask[index] != 0 {
+                continue;
+            }
+            let n = self.mark_from(index, LARGE);
+            if n <= area_max {
+                for &pixel in &self.stack {
+                    self.mask[pixel as usize] = 1;
+                }
+                self.area += n;
+            }
+        }
+        for pixel in &mut self.mask {
+            *pixel = u8::from(*pixel == 1);
+        }
+    }
+
+    /// Marks the connected zeros from `start`; the stack holds them afterwards.
+    fn mark_from(&mut self, start: usize, mark: u8) -> usize {
+        let (n, stride) = (self.mask.len(), self.stride);
+        self.stack.clear();
+        self.stack.push(start as u32);
+        self.mask[start] = mark;
+        let mut next = 0;
+        while let Some(&pixel) = self.stack.get(next) {
+            next += 1;
+            let pixel = pixel as usize;
+            let column = pixel % stride;
+            let neighbours = [
+                (pixel >= stride).then(|| pixel - stride),
+                (column > 0).then(|| pixel - 1),
+                (column + 1 < stride).then_some(pixel + 1),
+                (pixel + stride < n).then_some(pixel + stride),
+            ];
+            for neighbour in neighbours.into_iter().flatten() {
+                if self.mask[neighbour] == 0 {
+                    self.mask[neighbour] = mark;
+                    self.stack.push(neighbour as u32);
+                }
+            }
+        }
+        self.stack.len()
+    }
+}
