@@ -1,39 +1,271 @@
-//! The life of a file.
+//! The life of a file: noted, confirmed, finished, given back, rejected.
+
+use std::path::PathBuf;
+
+use rusqlite::params;
+use serde_json::{Map, Value};
+
+use super::outbox::{self, Content};
+use super::rows::{FileRow, PlaneRow};
 use super::session::Session;
+use super::{claim, groups};
 use crate::paths::FileStat;
-use crate::store::*;
+use crate::store::{
+    Confirmed, FileFinished, FileNote, FileRejection, FileState, FileTicket, Identity, LedgerError, Stream,
+};
+
 pub(super) fn register_roots(
-    _session: &Session<'_>,
-    _roots: &[(String, std::path::PathBuf)],
+    session: &Session<'_>,
+    roots: &[(String, PathBuf)],
 ) -> Result<Vec<i64>, LedgerError> {
-    unimplemented!()
+    let register = |(name, path): &(String, PathBuf)| {
+        session.row(
+            "INSERT INTO root (name, path) VALUES (?1, ?2) \
+             ON CONFLICT (name) DO UPDATE SET path = excluded.path RETURNING id",
+            params![name, path.as_os_str().as_encoded_bytes()],
+            |row| row.get(0),
+        )
+    };
+    roots.iter().map(register).collect()
 }
-pub(super) fn note(_session: &Session<'_>, _note: &FileNote) -> Result<(), LedgerError> {
-    unimplemented!()
+
+pub(super) fn note(session: &Session<'_>, note: &FileNote) -> Result<(), LedgerError> {
+    if note.state >= FileState::Working {
+        return Err(LedgerError::Misuse(format!("a file cannot be noted as {}", note.state)));
+    }
+    let known = FileRow::find(session, note.root_id, &note.path)?;
+    let is_new = known.is_none();
+    let mut file = match known {
+        Some(file) => file,
+        None => FileRow::find_or_insert(session, note.root_id, &note.path, note.stat)?,
+    };
+    if file.state == FileState::Working {
+        if file.claim_run == session.run_id {
+            return Ok(());
+        }
+        file.interruptions += 1;
+    }
+    if file.stat != note.stat {
+        file.is_stale |= file.claim > 0;
+        file.stat = note.stat;
+    }
+    file.save(session)?;
+    if !is_new && file.state == note.state && file.reason == note.reason {
+        return Ok(());
+    }
+    file.set_state(session, note.state, &note.reason)?;
+    note.alert.as_ref().map_or(Ok(()), |alert| {
+        let content = outbox::alert_content(alert)
+            .with("file", file.path.to_report())
+            .with("root", file.root.as_str())
+            .with("state", file.state.name())
+            .with_all(&alert.fields);
+        outbox::emit(session, Stream::Alerts, &content)
+    })
 }
+
 pub(super) fn confirm(
-    _session: &Session<'_>,
-    _ticket: FileTicket,
-    _stat: FileStat,
+    session: &Session<'_>,
+    ticket: FileTicket,
+    stat: FileStat,
 ) -> Result<Confirmed, LedgerError> {
-    unimplemented!()
+    let mut file = FileRow::of_ticket(session, ticket)?;
+    let is_unchanged = file.stat == stat;
+    if is_unchanged && !file.is_confirmed {
+        file.is_confirmed = true;
+        file.save(session)?;
+    }
+    Ok(Confirmed { is_unchanged, file_ready: file.is_ready() })
 }
+
 pub(super) fn finish(
-    _session: &Session<'_>,
-    _ticket: FileTicket,
-    _fields: &serde_json::Map<String, serde_json::Value>,
+    session: &Session<'_>,
+    ticket: FileTicket,
+    fields: &Map<String, Value>,
 ) -> Result<FileFinished, LedgerError> {
-    unimplemented!()
+    let mut file = FileRow::of_ticket(session, ticket)?;
+    if file.state.is_settled() {
+        return Ok(FileFinished { version: file.version, is_unchanged: true, state: file.state });
+    }
+    if !file.is_ready() {
+        let FileRow { n_todo, is_complete, is_confirmed, .. } = file;
+        return Err(LedgerError::Misuse(format!(
+            "{} cannot be finished: {n_todo} planes to do, complete {is_complete}, confirmed {is_confirmed}",
+            file.path.to_report()
+        )));
+    }
+    if file.is_rerank_due {
+        groups::rerank(session, file.id)?;
+        file.is_rerank_due = false;
+    }
+    let rejection = rejection_of_all_planes(session, &file)?;
+    let state = if rejection.is_some() { FileState::Rejected } else { FileState::Done };
+    let outcome = rejection.as_ref().map_or("done".to_owned(), |reason| format!("rejected: {reason}"));
+    let is_unchanged = !report_once(&mut file, outcome);
+    if !is_unchanged {
+        emit_finished(session, &file, rejection.as_deref(), fields)?;
+    }
+    file.interruptions = 0;
+    file.save(session)?;
+    file.set_state(session, state, rejection.as_deref().unwrap_or("every plane has its result"))?;
+    Ok(FileFinished { version: file.version, is_unchanged, state })
 }
-pub(super) fn reopen(_session: &Session<'_>, _ticket: FileTicket, _reason: &str) -> Result<(), LedgerError> {
-    unimplemented!()
+
+/// Whether a line is due: it is not when the last one, of this version, said the same.
+fn report_once(file: &mut FileRow, outcome: String) -> bool {
+    if file.reported_version == file.version {
+        if file.reported_outcome == outcome {
+            return false;
+        }
+        file.version += 1;
+    }
+    file.reported_version = file.version;
+    file.reported_outcome = outcome;
+    true
 }
-pub(super) fn release(_session: &Session<'_>, _ticket: FileTicket, _reason: &str) -> Result<(), LedgerError> {
-    unimplemented!()
+
+/// The reason of the first rejected plane, when no plane was done.
+fn rejection_of_all_planes(session: &Session<'_>, file: &FileRow) -> Result<Option<String>, LedgerError> {
+    if file.n_rejected == 0 || file.n_rejected + file.n_missing < file.n_planes {
+        return Ok(None);
+    }
+    let reason: Option<String> = session.row(
+        "SELECT reason FROM plane WHERE file_id = ?1 AND state = 'rejected' ORDER BY t, p, z, c LIMIT 1",
+        [file.id],
+        |row| row.get(0),
+    )?;
+    Ok(Some(reason.unwrap_or_default()))
 }
-pub(super) fn reject(_session: &Session<'_>, _rejection: &FileRejection) -> Result<(), LedgerError> {
-    unimplemented!()
+
+fn emit_finished(
+    session: &Session<'_>,
+    file: &FileRow,
+    rejection: Option<&str>,
+    fields: &Map<String, Value>,
+) -> Result<(), LedgerError> {
+    let (format, metadata, identity) = session.row(
+        "SELECT format, metadata, plate, run, cycle, well, site FROM file WHERE id = ?1",
+        [file.id],
+        |row| {
+            let identity = Identity {
+                plate: row.get(2)?,
+                run: row.get(3)?,
+                cycle: row.get(4)?,
+                well: row.get(5)?,
+                site: row.get(6)?,
+                ..Identity::default()
+            };
+            Ok((row.get::<_, Option<String>>(0)?, row.get::<_, String>(1)?, identity))
+        },
+    )?;
+    let nuclei: Option<i64> = session.row(
+        "SELECT sum(nuclei) FROM plane WHERE file_id = ?1 AND state = 'done'",
+        [file.id],
+        |row| row.get(0),
+    )?;
+    let metadata: Map<String, Value> = serde_json::from_str(&metadata)
+        .map_err(|error| LedgerError::Damaged(format!("metadata of file {}: {error}", file.id)))?;
+    let content = file_content(file, rejection.map_or("done", |_| "rejected"))
+        .with("planes", file.n_planes)
+        .with("planes_rejected", file.n_rejected)
+        .with("planes_missing", file.n_missing)
+        .with("nuclei", nuclei)
+        .with("format", format)
+        .with_identity(&identity)
+        .with_reason(rejection)
+        .with_all(&metadata)
+        .with_all(fields);
+    outbox::emit(session, Stream::Files, &content)
 }
-pub(super) fn retry(_session: &Session<'_>, _file_id: i64) -> Result<(), LedgerError> {
-    unimplemented!()
+
+fn file_content(file: &FileRow, outcome: &str) -> Content {
+    Content::default()
+        .with("file", file.path.to_report())
+        .with("root", file.root.as_str())
+        .with("version", file.version)
+        .with("outcome", outcome)
+        .with("size_bytes", file.stat.size_bytes)
+}
+
+impl Content {
+    fn with_reason(self, reason: Option<&str>) -> Self {
+        match reason {
+            Some(reason) => self.with("reason", reason),
+            None => self,
+        }
+    }
+}
+
+pub(super) fn reopen(session: &Session<'_>, ticket: FileTicket, reason: &str) -> Result<(), LedgerError> {
+    let mut file = FileRow::of_ticket(session, ticket)?;
+    file.is_stale = true;
+    hand_back(session, file, FileState::Changed, reason)
+}
+
+pub(super) fn release(session: &Session<'_>, ticket: FileTicket, reason: &str) -> Result<(), LedgerError> {
+    let file = FileRow::of_ticket(session, ticket)?;
+    hand_back(session, file, FileState::Waiting, reason)
+}
+
+/// Ends the claim: tickets given for it are stale from here on.
+fn hand_back(
+    session: &Session<'_>,
+    mut file: FileRow,
+    state: FileState,
+    reason: &str,
+) -> Result<(), LedgerError> {
+    if file.state != FileState::Working {
+        return Err(LedgerError::StaleTicket { file_id: file.id });
+    }
+    file.claim += 1;
+    file.save(session)?;
+    file.set_state(session, state, reason)
+}
+
+pub(super) fn reject(session: &Session<'_>, rejection: &FileRejection) -> Result<(), LedgerError> {
+    let FileRejection { root_id, path, stat, kind, reason } = rejection;
+    let mut file = FileRow::find_or_insert(session, *root_id, path, *stat)?;
+    for plane in PlaneRow::all(session, file.id)?.iter().rev() {
+        claim::drop_plane(session, &mut file, plane)?;
+    }
+    file.stat = *stat;
+    file.is_stale = false;
+    file.claim += 1;
+    file.interruptions = 0;
+    (file.n_planes, file.n_todo, file.n_rejected, file.n_missing) = (0, 0, 0, 0);
+    if report_once(&mut file, format!("rejected: {kind}: {reason}")) {
+        let content = file_content(&file, "rejected")
+            .with("planes", 0)
+            .with("planes_rejected", 0)
+            .with("planes_missing", 0)
+            .with("nuclei", Value::Null)
+            .with("kind", kind.as_str())
+            .with("reason", reason.as_str());
+        outbox::emit(session, Stream::Files, &content)?;
+    }
+    file.save(session)?;
+    file.set_state(session, FileState::Rejected, &format!("{kind}: {reason}"))
+}
+
+pub(super) fn retry(session: &Session<'_>, file_id: i64) -> Result<(), LedgerError> {
+    let mut file = FileRow::of_id(session, file_id)?;
+    if file.n_rejected == 0 && file.state != FileState::Rejected {
+        return Err(LedgerError::Misuse(format!(
+            "nothing of {} was rejected, it is {}",
+            file.path.to_report(),
+            file.state
+        )));
+    }
+    session.execute(
+        "UPDATE plane SET state = 'todo', attempts = 0 WHERE file_id = ?1 AND state = 'rejected'",
+        [file_id],
+    )?;
+    file.n_todo += file.n_rejected;
+    file.n_rejected = 0;
+    if file.state == FileState::Working {
+        return file.save(session);
+    }
+    file.claim += 1;
+    file.save(session)?;
+    file.set_state(session, FileState::Waiting, "to be tried again, as asked")
 }

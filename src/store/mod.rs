@@ -36,6 +36,7 @@ mod outbox;
 mod planes;
 mod reader;
 mod records;
+mod rows;
 mod schema;
 mod session;
 mod state;

@@ -1,17 +1,200 @@
-//! The life of a plane.
+//! The life of a plane: done with its results, or failed and in the end rejected.
+
+use rusqlite::params;
+
+use super::groups;
+use super::outbox::{self, Content};
+use super::rows::{FileRow, PlaneRow};
 use super::session::Session;
-use crate::store::*;
+use crate::store::{
+    ExactMatch, FileTicket, LedgerError, PlaneDone, PlaneFailed, PlaneFailure, PlaneFeatures, PlaneFinished,
+    PlaneState, Stream,
+};
 use crate::units::PlaneIndex;
-pub(super) fn finish(_session: &Session<'_>, _done: &PlaneDone) -> Result<PlaneFinished, LedgerError> {
-    unimplemented!()
+
+/// The kind under which the features of a plane are kept.
+pub(super) const PLANE_FEATURES: &str = "plane";
+
+pub(super) fn finish(session: &Session<'_>, done: &PlaneDone) -> Result<PlaneFinished, LedgerError> {
+    let mut file = FileRow::of_ticket(session, done.ticket)?;
+    let mut plane = PlaneRow::find(session, file.id, done.index)?;
+    match plane.state {
+        PlaneState::Todo => {}
+        PlaneState::Done | PlaneState::Rejected => {
+            return Ok(PlaneFinished { file_ready: file.is_ready(), is_unchanged: true });
+        }
+        PlaneState::Missing => return Err(missing(&file, done.index)),
+    }
+    for found in done.matches.iter().filter(|found| found.same_bytes) {
+        join_byte_classes(session, file.id, found)?;
+    }
+    file.n_todo -= 1;
+    file.interruptions = 0;
+    let is_unchanged = plane.digest == Some(done.digest);
+    plane.state = PlaneState::Done;
+    if is_unchanged {
+        plane.save(session)?;
+        save_features(session, plane.id, done.features.as_ref())?;
+    } else {
+        groups::leave(session, plane.id)?;
+        file.move_version_on(plane.reported_version);
+        save_results(session, &plane, done, file.version)?;
+        save_features(session, plane.id, done.features.as_ref())?;
+        emit_done(session, &file, &plane, done)?;
+        if done.blank.is_none() {
+            groups::join(session, plane.id, &done.digest)?;
+        }
+    }
+    file.save(session)?;
+    Ok(PlaneFinished { file_ready: file.is_ready(), is_unchanged })
 }
-pub(super) fn fail(_session: &Session<'_>, _failure: &PlaneFailure) -> Result<PlaneFailed, LedgerError> {
-    unimplemented!()
+
+pub(super) fn fail(session: &Session<'_>, failure: &PlaneFailure) -> Result<PlaneFailed, LedgerError> {
+    let mut file = FileRow::of_ticket(session, failure.ticket)?;
+    let mut plane = PlaneRow::find(session, file.id, failure.index)?;
+    match plane.state {
+        PlaneState::Todo => {}
+        PlaneState::Done => return Ok(PlaneFailed { is_dead: false, file_ready: file.is_ready() }),
+        PlaneState::Rejected => return Ok(PlaneFailed { is_dead: true, file_ready: file.is_ready() }),
+        PlaneState::Missing => return Err(missing(&file, failure.index)),
+    }
+    plane.attempts += 1;
+    session.execute(
+        "INSERT INTO plane_attempt (plane_id, time, stage, reason) VALUES (?1, ?2, ?3, ?4)",
+        params![plane.id, session.now, failure.stage, failure.reason],
+    )?;
+    let is_dead = plane.attempts >= failure.attempts_max;
+    if is_dead {
+        reject(session, &mut file, &mut plane, failure)?;
+    }
+    plane.save(session)?;
+    file.save(session)?;
+    Ok(PlaneFailed { is_dead, file_ready: file.is_ready() })
 }
-pub(super) fn reread(
-    _session: &Session<'_>,
-    _ticket: FileTicket,
-    _planes: &[PlaneIndex],
+
+/// Rejects a plane; one that was rejected before for the same reason gets no second line.
+fn reject(
+    session: &Session<'_>,
+    file: &mut FileRow,
+    plane: &mut PlaneRow,
+    failure: &PlaneFailure,
 ) -> Result<(), LedgerError> {
-    unimplemented!()
+    file.n_todo -= 1;
+    file.n_rejected += 1;
+    file.interruptions = 0;
+    let is_unchanged = plane.reported_version > 0
+        && plane.digest.is_none()
+        && plane.stage.as_ref() == Some(&failure.stage)
+        && plane.reason.as_ref() == Some(&failure.reason);
+    plane.state = PlaneState::Rejected;
+    if is_unchanged {
+        return Ok(());
+    }
+    groups::retire(session, plane)?;
+    file.move_version_on(plane.reported_version);
+    session.execute(
+        "UPDATE plane SET stage = ?2, reason = ?3, reported_version = ?4 WHERE id = ?1",
+        params![plane.id, failure.stage, failure.reason, file.version],
+    )?;
+    let content = plane_content(file, plane, "rejected")
+        .with("stage", failure.stage.as_str())
+        .with("reason", failure.reason.as_str())
+        .with("attempts", plane.attempts);
+    outbox::emit(session, Stream::Planes, &content)
+}
+
+pub(super) fn reread(
+    session: &Session<'_>,
+    ticket: FileTicket,
+    planes: &[PlaneIndex],
+) -> Result<(), LedgerError> {
+    let mut file = FileRow::of_ticket(session, ticket)?;
+    for index in planes {
+        let mut plane = PlaneRow::find(session, file.id, *index)?;
+        if plane.state == PlaneState::Done {
+            plane.state = PlaneState::Todo;
+            plane.save(session)?;
+            file.n_todo += 1;
+        }
+    }
+    file.save(session)
+}
+
+fn missing(file: &FileRow, index: PlaneIndex) -> LedgerError {
+    LedgerError::Misuse(format!("plane {index} of {} is missing in the file", file.path.to_report()))
+}
+
+/// Two files are equal byte by byte, so their classes are one. A file that the ledger no longer knows is no harm.
+fn join_byte_classes(session: &Session<'_>, file_id: i64, found: &ExactMatch) -> Result<(), LedgerError> {
+    session.execute(
+        "UPDATE file SET byte_class = (SELECT byte_class FROM file WHERE id = ?2) \
+         WHERE byte_class = (SELECT byte_class FROM file WHERE id = ?1) \
+         AND byte_class != (SELECT byte_class FROM file WHERE id = ?2)",
+        [file_id, found.other_file_id],
+    )?;
+    Ok(())
+}
+
+fn save_results(
+    session: &Session<'_>,
+    plane: &PlaneRow,
+    done: &PlaneDone,
+    version: i64,
+) -> Result<(), LedgerError> {
+    session.execute(
+        "UPDATE plane SET state = 'done', reported_version = ?2, digest = ?3, blank = ?4, stage = NULL, \
+         reason = NULL, is_live = ?5, nuclei = ?6, figures = ?7 WHERE id = ?1",
+        params![
+            plane.id,
+            version,
+            done.digest,
+            done.blank,
+            done.blank.is_none(),
+            done.figures.get("nuclei").and_then(serde_json::Value::as_i64),
+            serde_json::to_string(&done.figures).expect("a map of JSON values is JSON"),
+        ],
+    )?;
+    session.execute("DELETE FROM feature WHERE plane_id = ?1", [plane.id])?;
+    Ok(())
+}
+
+fn save_features(
+    session: &Session<'_>,
+    plane_id: i64,
+    features: Option<&PlaneFeatures>,
+) -> Result<(), LedgerError> {
+    if let Some(PlaneFeatures { version, bytes }) = features {
+        session.execute(
+            "INSERT OR REPLACE INTO feature (plane_id, kind, version, data) VALUES (?1, ?2, ?3, ?4)",
+            params![plane_id, PLANE_FEATURES, version, bytes],
+        )?;
+    }
+    Ok(())
+}
+
+fn emit_done(
+    session: &Session<'_>,
+    file: &FileRow,
+    plane: &PlaneRow,
+    done: &PlaneDone,
+) -> Result<(), LedgerError> {
+    let digest: String = done.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let content = plane_content(file, plane, "done")
+        .with("digest", digest)
+        .with("blank", done.blank.clone())
+        .with_all(&done.figures);
+    outbox::emit(session, Stream::Planes, &content)
+}
+
+/// The keys that every line of `planes.jsonl` has.
+fn plane_content(file: &FileRow, plane: &PlaneRow, outcome: &str) -> Content {
+    Content::default()
+        .with("file", file.path.to_report())
+        .with("root", file.root.as_str())
+        .with("version", file.version)
+        .with("plane", plane.index.to_string())
+        .with("container_complete", file.is_complete)
+        .with("outcome", outcome)
+        .with_identity(&plane.identity)
+        .with_plane(plane.index, &plane.identity)
 }

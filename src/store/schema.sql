@@ -17,7 +17,7 @@ CREATE TABLE file (
     -- the stat above is not the one at which the planes were read
     is_stale INTEGER NOT NULL DEFAULT 0,
     version INTEGER NOT NULL DEFAULT 1,
-    -- version and outcome of the last line in files.jsonl; 0 for none
+    -- version and outcome (with the reason of a rejection) of the last line in files.jsonl; 0 for none
     reported_version INTEGER NOT NULL DEFAULT 0,
     reported_outcome TEXT NOT NULL DEFAULT '',
     claim INTEGER NOT NULL DEFAULT 0,
@@ -98,8 +98,8 @@ CREATE INDEX dup_member_by_plane ON dup_member (plane_id);
 
 CREATE TABLE registration (
     id INTEGER PRIMARY KEY,
-    moving INTEGER NOT NULL REFERENCES plane (id),
-    reference INTEGER NOT NULL REFERENCES plane (id),
+    moving INTEGER NOT NULL REFERENCES plane (id) ON DELETE CASCADE,
+    reference INTEGER NOT NULL REFERENCES plane (id) ON DELETE CASCADE,
     result TEXT NOT NULL
 ) STRICT;
 CREATE INDEX registration_by_moving ON registration (moving);
