@@ -151,7 +151,7 @@ fn from_ome(pages: &[Page], kept: &[usize], ome: &Ome) -> Option<Assignment> {
         assignment.images.push(image_index);
         let times: HashMap<_, _> =
             image.planes.iter().map(|plane| ((plane.t, plane.z, plane.c), plane.time_ms)).collect();
-        let slot = |&(t, z, c): &(u64, u64, u64), page: Option<usize>| Slot {
+        let slot = |&(t, z, c): &TimeZChannel, page: Option<usize>| Slot {
             index: PlaneIndex { t: t as u32, p, z: z as u32, c: c as u32 },
             page,
             skip_bytes: 0,
@@ -164,6 +164,9 @@ fn from_ome(pages: &[Page], kept: &[usize], ome: &Ome) -> Option<Assignment> {
     }
     kept.iter().all(|page| used.contains(page)).then_some(assignment)
 }
+
+/// Indices of a plane within its OME image.
+type TimeZChannel = (u64, u64, u64);
 
 /// The loops of one OME image, and how its planes are counted.
 struct OmePlanes {
@@ -211,7 +214,7 @@ impl OmePlanes {
         image: &ome::Image,
         pages: &[Page],
         next_ifd: &mut u64,
-    ) -> Option<(BTreeMap<(u64, u64, u64), usize>, bool)> {
+    ) -> Option<(BTreeMap<TimeZChannel, usize>, bool)> {
         let mut found = BTreeMap::new();
         let mut foreign = false;
         let whole = [ome::TiffData {
@@ -248,14 +251,14 @@ impl OmePlanes {
         inside.then(|| t * by_t + z * by_z + c * by_c)
     }
 
-    fn place(&self, rank: u64) -> (u64, u64, u64) {
+    fn place(&self, rank: u64) -> TimeZChannel {
         let [by_t, by_z, by_c] = self.strides;
         (rank / by_t % self.size_t, rank / by_z % self.size_z, rank / by_c % self.size_c)
     }
 
     /// Planes that are absent between those present; time points after the last one were never begun. Far more gaps
     /// than planes mean that the sizes are not to be believed.
-    fn gaps(&self, found: &BTreeMap<(u64, u64, u64), usize>) -> Vec<(u64, u64, u64)> {
+    fn gaps(&self, found: &BTreeMap<TimeZChannel, usize>) -> Vec<TimeZChannel> {
         const GAPS_PER_PLANE: u64 = 10;
         let n_t = found.last_key_value().map_or(0, |((t, ..), _)| t + 1);
         let n_gaps = n_t * self.size_z * self.size_c - found.len() as u64;

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     fn check(written: WriteCompression, read: Compression) {
-        let noise: Vec<u8> = (0..5000_u64).map(|i| (i * i * 2_654_435_761 >> 13) as u8).collect();
+        let noise: Vec<u8> = (0..5000_u64).map(|i| ((i * i * 2_654_435_761) >> 13) as u8).collect();
         let mut runs = vec![7_u8; 1000];
         runs[500..700].copy_from_slice(&noise[..200]);
         for bytes in [noise.clone(), runs, vec![0], vec![1, 1], vec![1, 1, 1, 2], vec![3; 129]] {

@@ -198,7 +198,7 @@ fn stack_of(
     let metamorph = directory.count(tag::METAMORPH_UIC2);
     let imagej = hints.imagej.as_ref().and_then(|imagej| imagej.images).unwrap_or(0);
     let n = if metamorph > 1 { metamorph } else { imagej };
-    let (Ok(n), Some(total)) = (u32::try_from(n), data.length.checked_mul(n.into())) else { return Ok(None) };
+    let (Ok(n), Some(total)) = (u32::try_from(n), data.length.checked_mul(n)) else { return Ok(None) };
     if n < 2 || (metamorph < 2 && total < IMAGEJ_BYTES_MIN) {
         return Ok(None);
     }
