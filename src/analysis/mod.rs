@@ -4,3 +4,4 @@
 pub mod hashing;
 pub mod identity;
 pub mod segmentation;
+pub mod synthesis;

@@ -1,1 +1,12 @@
+//! Everything at once: the built program on real folders.
 
+mod support;
+
+mod broken_files;
+mod commands;
+mod flow;
+mod reports;
+mod restart;
+mod settings;
+mod shutdown;
+mod tidy;

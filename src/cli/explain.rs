@@ -1,0 +1,78 @@
+//! `scopewatch explain`: what happened to this file?
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::store::{FileHistory, HistoryEvent, LedgerReader};
+
+use super::{ConfigArgs, Exit, Failure, set};
+
+/// Shows every change of state of a file, with its time and reason
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  scopewatch explain plate1/well_B02.nd2 --out /data/scopewatch")]
+pub(super) struct ExplainArgs {
+    /// The file: its path, or its path below the watched folder as reports write it
+    #[arg(value_name = "FILE")]
+    file: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Output folder of the service
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Answer as one JSON object per file
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn main(args: &ExplainArgs) -> Result<Exit, Failure> {
+    let out = set("output.dir", "--out", args.out.as_ref().map(|out| out.display()));
+    let settings = args.config.load(out.as_slice()).map_err(Failure::usage)?;
+    let state_dir = settings.output.dir.join("state");
+    let reader = LedgerReader::open(&state_dir)?;
+    let mut histories = reader.explain(&args.file)?;
+    if histories.is_empty()
+        && let Ok(absolute) = std::fs::canonicalize(&args.file)
+    {
+        histories = reader.explain(&absolute.display().to_string())?;
+    }
+    if histories.is_empty() {
+        let known =
+            "the ledger knows no such file; is it below a watched folder, and does it match watch.include?";
+        return Err(anyhow::anyhow!("{}: {known}", args.file).into());
+    }
+    for history in &histories {
+        if args.json { println!("{}", to_json(history)) } else { print!("{}", to_text(history)) }
+    }
+    Ok(Exit::Done)
+}
+
+fn to_json(history: &FileHistory) -> serde_json::Value {
+    let event =
+        |event: &HistoryEvent| json!({ "time": event.time, "what": event.what, "reason": event.reason });
+    json!({
+        "file": history.location.path.to_report(),
+        "root": history.root,
+        "version": history.version,
+        "state": history.location.state.name(),
+        "events": history.events.iter().map(event).collect::<Vec<_>>(),
+        "planes": history.planes.iter().map(|plane| json!({
+            "plane": plane.index.to_string(),
+            "state": plane.state.name(),
+            "attempts": plane.attempts.iter().map(event).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn to_text(history: &FileHistory) -> String {
+    let line = |event: &HistoryEvent| format!("  {}  {:<14} {}\n", event.time, event.what, event.reason);
+    let (file, state) = (history.location.path.to_report(), history.location.state.name());
+    let mut text = format!("{}/{file}: {state}, version {}\n", history.root, history.version);
+    history.events.iter().for_each(|event| text += &line(event));
+    for plane in &history.planes {
+        text += &format!("  plane {}: {}\n", plane.index, plane.state.name());
+        plane.attempts.iter().for_each(|event| text += &format!("  {}", line(event)));
+    }
+    text
+}

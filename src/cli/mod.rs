@@ -1,0 +1,121 @@
+//! The command line: one word, one deed. Text for people on stdout, `--json` for programs, logs on stderr.
+
+mod check_config;
+mod explain;
+mod inspect;
+mod logging;
+mod run;
+mod scan;
+mod segment;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::{Override, Settings, SettingsError};
+
+/// Watches the folders a microscope writes into: reads each plane once, segments nuclei, finds duplicates, and
+/// reports each plane exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "scopewatch", version, about, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Scan(scan::ScanArgs),
+    Inspect(inspect::InspectArgs),
+    Segment(segment::SegmentArgs),
+    Status(status::StatusArgs),
+    Explain(explain::ExplainArgs),
+    CheckConfig(check_config::CheckConfigArgs),
+}
+
+/// How a command ended; the numbers are part of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// Everything was done.
+    Done = 0,
+    /// Something failed.
+    Failed = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// An input could not be read; the others were done.
+    Unreadable = 3,
+}
+
+/// An error that ends a command, with its exit code.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Usage, error: error.into() }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { exit: Exit::Failed, error: error.into() }
+    }
+}
+
+/// Where settings come from, for the commands that need them.
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Configuration file (TOML); every key is explained by `scopewatch check-config --print-default`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// Merges defaults, file, environment and flags.
+    fn load(&self, overrides: &[Override]) -> Result<Settings, SettingsError> {
+        Settings::load(self.config.as_deref(), environment(), overrides)
+    }
+}
+
+/// The environment as text; variables that are not UTF-8 are none of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// One key that a flag sets.
+fn set(key: &'static str, flag: &'static str, value: Option<impl ToString>) -> Option<Override> {
+    value.map(|value| Override { key, flag, values: vec![value.to_string()] })
+}
+
+/// Parses the command line, does the deed, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // a closed stdout is nothing to complain about
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Done as u8 });
+        }
+    };
+    let ended = match cli.command {
+        Command::Run(args) => run::main(args),
+        Command::Scan(args) => scan::main(args),
+        Command::Inspect(args) => inspect::main(&args),
+        Command::Segment(args) => segment::main(&args),
+        Command::Status(args) => status::main(&args),
+        Command::Explain(args) => explain::main(&args),
+        Command::CheckConfig(args) => check_config::main(&args),
+    };
+    let exit = ended.unwrap_or_else(|failure| {
+        eprintln!("error: {:#}", failure.error);
+        failure.exit
+    });
+    ExitCode::from(exit as u8)
+}

@@ -1,0 +1,110 @@
+//! `scopewatch run`: the daemon.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::sync::oneshot;
+use tracing::info;
+
+use crate::actor::Outcome;
+use crate::service::{Service, ServiceError, Task, obey_signals};
+use crate::settings::{Override, resolve_folders};
+use crate::{control, service};
+
+use super::{ConfigArgs, Exit, Failure, logging, set};
+
+/// Watches folders until told to end, and reports each plane exactly once
+///
+/// Flags win over the environment (SCOPEWATCH__SECTION__KEY), which wins over the configuration file.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  scopewatch run --watch /data/microscope --out /data/scopewatch")]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Folder to watch, with everything below it; may be given several times
+    #[arg(long, value_name = "DIR")]
+    watch: Vec<PathBuf>,
+    /// Output folder for reports, objects, logs and the ledger
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How long a file must stay unchanged before it is read, in milliseconds
+    #[arg(long, value_name = "N")]
+    quiet_period_ms: Option<u64>,
+    /// How often the folders are scanned, in milliseconds
+    #[arg(long, value_name = "N")]
+    scan_interval_ms: Option<u64>,
+    /// Threads that compute [default: cores - 1]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Memory for pixels, scratch and caches, in MB of 2^20 bytes
+    #[arg(long, value_name = "N")]
+    memory_mb: Option<u64>,
+    /// Log messages as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl RunArgs {
+    fn overrides(&self) -> Vec<Override> {
+        let watch = self.watch.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        let watch =
+            (!watch.is_empty()).then_some(Override { key: "watch.roots", flag: "--watch", values: watch });
+        let out = self.out.as_ref().map(|out| out.display());
+        let flags = [
+            watch,
+            set("output.dir", "--out", out),
+            set("watch.quiet_period_ms", "--quiet-period-ms", self.quiet_period_ms),
+            set("watch.scan_interval_ms", "--scan-interval-ms", self.scan_interval_ms),
+            set("resources.workers", "--workers", self.workers),
+            set("resources.memory_mb", "--memory-mb", self.memory_mb),
+            set("log.format", "--json", self.json.then_some("json")),
+        ];
+        flags.into_iter().flatten().collect()
+    }
+}
+
+pub(super) fn main(args: RunArgs) -> Result<Exit, Failure> {
+    let settings = args.config.load(&args.overrides()).map_err(Failure::usage)?;
+    if settings.watch.roots.is_empty() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "there is nothing to watch: name a folder by --watch DIR or by watch.roots in the configuration"
+        )));
+    }
+    let folders = resolve_folders(&settings.watch.roots, &settings.output.dir).map_err(Failure::usage)?;
+    logging::start(&settings.log, &folders.output, false).context("cannot open the log file")?;
+    let service = Service::open(Task { settings, folders, only: Vec::new(), once: false, hash_only: false })?;
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(serve(service));
+    // a read that hangs in a dead share must not keep the process
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match outcome? {
+        Outcome::Finished | Outcome::DrainTimedOut => Ok(Exit::Done),
+        Outcome::Aborted => Ok(Exit::Failed),
+    }
+}
+
+/// The runtime of the actors: two threads are enough, the work is done in pools of its own.
+pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+async fn serve(service: Service) -> Result<Outcome, ServiceError> {
+    let (end_signals, signals_end) = oneshot::channel();
+    let signals = tokio::spawn(obey_signals(service.shutdown(), signals_end));
+    let watchtower = service.watchtower();
+    #[cfg(unix)]
+    let _socket = control::listen(watchtower.state_dir(), watchtower.clone()).map_err(|source| {
+        ServiceError::Folder { path: watchtower.state_dir().join(control::SOCKET_FILE), source }
+    })?;
+    service::notify::ready();
+    info!(version = env!("CARGO_PKG_VERSION"), "READY");
+    let finished = service.run().await;
+    service::notify::stopping();
+    drop(end_signals);
+    // the task only waits; its end says nothing
+    let _ = signals.await;
+    let finished = finished?;
+    info!(outcome = ?finished.outcome, uptime_s = finished.wall.as_secs(), "ended");
+    Ok(finished.outcome)
+}

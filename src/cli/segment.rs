@@ -1,0 +1,227 @@
+//! `scopewatch segment`: where are the nuclei in these files?
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use crate::analysis::identity::{self, IdentityPatterns};
+use crate::analysis::segmentation::overlay::{self, OverlaySettings};
+use crate::analysis::segmentation::{self, PlaneQuality, Segmentation, SegmentationSettings, table};
+use crate::formats::{self, FormatError, Limits, Metadata, Plane};
+use crate::paths::RelativePath;
+use crate::reports::write_atomically;
+use crate::stages::channels::{self, ChannelChoice};
+use crate::stages::{figures, segmenter};
+use crate::units::PlaneIndex;
+
+use super::{Exit, Failure};
+
+/// Finds nuclei: a label image, a table of objects and an overlay for each plane of the nuclear channel
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  scopewatch segment plate1/*.tif --out nuclei\n  \
+                        scopewatch segment field.nd2 --channel DAPI --out nuclei --json")]
+pub(super) struct SegmentArgs {
+    /// Files to segment
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Folder for FILE.labels.tif, FILE.objects.csv and FILE.overlay.png
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The nuclear channel by name or by number from 0 [default: by the names of nuclear stains]
+    #[arg(long, value_name = "CHANNEL")]
+    channel: Option<String>,
+    /// Answer as one JSON object per file
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of one plane.
+struct PlaneResult {
+    index: PlaneIndex,
+    outcome: Result<(PlaneQuality, PathBuf), String>,
+}
+
+pub(super) fn main(args: &SegmentArgs) -> Result<Exit, Failure> {
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    let stems = stems(&args.files);
+    let choice = ChannelChoice::parse(args.channel.as_deref().unwrap_or_default());
+    let results: Vec<_> = args
+        .files
+        .par_iter()
+        .zip(&stems)
+        .map(|(file, stem)| {
+            segment_file(file, &args.out.join(stem), &choice).map_err(|error| error.to_string())
+        })
+        .collect();
+    let mut exit = Exit::Done;
+    let mut out = std::io::stdout().lock();
+    for (file, result) in args.files.iter().zip(results) {
+        if result.is_err() {
+            exit = Exit::Unreadable;
+        }
+        if args.json {
+            writeln!(out, "{}", to_json(file, &result))?;
+        } else {
+            write!(out, "{}", to_text(file, &result))?;
+        }
+    }
+    Ok(exit)
+}
+
+/// The names of the outputs: each file's stem, with its folder's name in front where two inputs share it.
+fn stems(files: &[PathBuf]) -> Vec<PathBuf> {
+    let stem = |file: &PathBuf| file.file_stem().unwrap_or_default().to_owned();
+    let mut n_of_stem = BTreeMap::new();
+    files.iter().for_each(|file| *n_of_stem.entry(stem(file)).or_insert(0) += 1);
+    let mut taken = BTreeMap::new();
+    files
+        .iter()
+        .map(|file| {
+            let mut name = stem(file);
+            if n_of_stem[&name] > 1
+                && let Some(parent) = file.parent().and_then(Path::file_name)
+            {
+                let mut with_parent = parent.to_owned();
+                with_parent.push("_");
+                with_parent.push(&name);
+                name = with_parent;
+            }
+            let n_before = taken.entry(name.clone()).or_insert(0_u32);
+            *n_before += 1;
+            if *n_before > 1 {
+                name.push(format!("_{n_before}"));
+            }
+            PathBuf::from(name)
+        })
+        .collect()
+}
+
+fn segment_file(file: &Path, out: &Path, choice: &ChannelChoice) -> anyhow::Result<Vec<PlaneResult>> {
+    let patterns = IdentityPatterns::default();
+    let mut container = formats::open(Box::new(File::open(file)?), &Limits::default())?;
+    let metadata = container.metadata().clone();
+    let identity = identity::identify(&file.to_string_lossy(), &patterns);
+    let entries = container.planes().to_vec();
+    let mut results = Vec::new();
+    for (position, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.missing) {
+        let refusal =
+            channels::refusal(choice, (&identity, &metadata), entry.index, entry.n_samples as usize);
+        if let Some(reason) = refusal {
+            results.push(PlaneResult { index: entry.index, outcome: Err(reason) });
+            continue;
+        }
+        let mut stem = out.as_os_str().to_owned();
+        if entries.len() > 1 {
+            stem.push(format!(".{}", entry.index));
+        }
+        let name = RelativePath::new(file).to_report();
+        let columns = figures::table_identity(name, &identity, &metadata, entry.index);
+        let plane = match container.read_plane(position) {
+            Ok(plane) => plane,
+            Err(error) if entries.len() > 1 => {
+                results.push(PlaneResult { index: entry.index, outcome: Err(error.to_string()) });
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let quality = segment_plane(&plane, &metadata, &columns, Path::new(&stem))?;
+        results.push(PlaneResult { index: entry.index, outcome: Ok((quality, stem.into())) });
+    }
+    Ok(results)
+}
+
+fn segment_plane(
+    plane: &Plane,
+    metadata: &Metadata,
+    columns: &[(&'static str, String)],
+    stem: &Path,
+) -> anyhow::Result<PlaneQuality> {
+    let pixel_size_um = metadata.pixel_size_um;
+    let Segmentation { labels, objects, quality } =
+        segmentation::segment(plane, pixel_size_um, &SegmentationSettings::default())?;
+    let columns: Vec<_> = columns.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let overlay = overlay::to_png(plane, &labels, &OverlaySettings::default())?;
+    write_atomically(&with_suffix(stem, "overlay.png"), &overlay)?;
+    let table = table::to_csv(&objects, &columns, pixel_size_um);
+    write_atomically(&with_suffix(stem, "objects.csv"), table.as_bytes())?;
+    let encoded: Result<_, FormatError> = segmenter::encode_labels(labels, pixel_size_um);
+    write_atomically(&with_suffix(stem, "labels.tif"), &encoded?)?;
+    Ok(quality)
+}
+
+fn with_suffix(stem: &Path, suffix: &str) -> PathBuf {
+    let mut path = stem.as_os_str().to_owned();
+    path.push(".");
+    path.push(suffix);
+    path.into()
+}
+
+fn to_json(file: &Path, result: &Result<Vec<PlaneResult>, String>) -> Value {
+    let file = file.display().to_string();
+    match result {
+        Err(error) => json!({ "file": file, "error": { "message": error } }),
+        Ok(planes) => {
+            let planes: Vec<_> = planes
+                .iter()
+                .map(|plane| match &plane.outcome {
+                    Err(reason) => {
+                        json!({ "plane": plane.index.to_string(), "nuclei": null, "reason": reason })
+                    }
+                    Ok((quality, stem)) => json!({
+                        "plane": plane.index.to_string(),
+                        "nuclei": quality.n_objects,
+                        "diameter_median_px": quality.diameter_median_px,
+                        "threshold": quality.threshold,
+                        "background": quality.background,
+                        "focus": quality.focus,
+                        "saturated_fraction": quality.saturated_fraction,
+                        "flags": quality.flags.iter().map(|flag| flag.name()).collect::<Vec<_>>(),
+                        "labels": with_suffix(stem, "labels.tif").display().to_string(),
+                        "objects": with_suffix(stem, "objects.csv").display().to_string(),
+                        "overlay": with_suffix(stem, "overlay.png").display().to_string(),
+                    }),
+                })
+                .collect();
+            json!({ "file": file, "planes": planes })
+        }
+    }
+}
+
+fn to_text(file: &Path, result: &Result<Vec<PlaneResult>, String>) -> String {
+    let file = file.display();
+    match result {
+        Err(error) => format!("{file}: {error}\n"),
+        Ok(planes) => planes
+            .iter()
+            .map(|plane| match &plane.outcome {
+                Err(reason) => format!("{file} {}: {reason}\n", plane.index),
+                Ok((quality, stem)) => format!(
+                    "{file} {}: {} nuclei -> {}\n",
+                    plane.index,
+                    quality.n_objects,
+                    with_suffix(stem, "*").display()
+                ),
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_stems_keep_their_parents_name_in_front() {
+        let stems = |files: &[&str]| stems(&files.iter().map(PathBuf::from).collect::<Vec<_>>());
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(stems(&["a/x.tif", "b/x.tif", "b/y.ome.tif"]), paths(&["a_x", "b_x", "y.ome"]));
+        assert_eq!(stems(&["a/x.tif", "a/x.png"]), paths(&["a_x", "a_x_2"]));
+    }
+}

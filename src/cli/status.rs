@@ -1,0 +1,121 @@
+//! `scopewatch status`: how does the service stand?
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::control::{self, Request};
+use crate::store::LedgerReader;
+
+use super::{ConfigArgs, Exit, Failure, set};
+
+/// Shows how the service on an output folder stands: roots, files waiting, stages, memory, ledger
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  scopewatch status --out /data/scopewatch")]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Output folder of the service
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Answer as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn main(args: &StatusArgs) -> Result<Exit, Failure> {
+    let out = set("output.dir", "--out", args.out.as_ref().map(|out| out.display()));
+    let settings = args.config.load(out.as_slice()).map_err(Failure::usage)?;
+    let state_dir = settings.output.dir.join("state");
+    let mut status = match control::ask(&state_dir, &Request::Status)? {
+        Some(status) => status,
+        None => serde_json::json!({ "ledger": LedgerReader::open(&state_dir)?.counts()? }),
+    };
+    let running = status.get("pid").is_some();
+    status["running"] = running.into();
+    if args.json {
+        println!("{status}");
+    } else {
+        print!("{}", to_text(&status, running));
+    }
+    Ok(Exit::Done)
+}
+
+fn to_text(status: &Value, running: bool) -> String {
+    let mut text = String::new();
+    if running {
+        text += &format!(
+            "running: process {}, version {}, for {:.0} s, {}\n",
+            status["pid"],
+            plain(&status["version"]),
+            status["uptime_s"].as_f64().unwrap_or(0.0),
+            plain(&status["supervisor"]["phase"])
+        );
+        if let Some(seconds) = status["disk_full_s"].as_f64() {
+            text += &format!("PAUSED for {seconds:.0} s: the output disk is nearly full\n");
+        }
+        for root in items(&status["roots"]) {
+            text += &format!(
+                "root {}: {}, {}, {} files in {} folders\n",
+                plain(&root["path"]),
+                plain(&root["state"]),
+                plain(&root["noticing"]),
+                root["files"],
+                root["folders"]
+            );
+        }
+        text += &format!(
+            "waiting to be whole: {} files; in work: {} files\n",
+            status["n_waiting"], status["n_in_work"]
+        );
+        for file in items(&status["waiting"]) {
+            text += &format!("  {:<14} {}\n", plain(&file["state"]), plain(&file["file"]));
+        }
+        text += &format!(
+            "{:<11} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8}\n",
+            "stage", "in", "out", "rejected", "busy s", "wait in", "wait out"
+        );
+        for stage in items(&status["stages"]) {
+            let seconds = |key: &str| stage[key].as_f64().unwrap_or(0.0);
+            text += &format!(
+                "{:<11} {:>9} {:>9} {:>9} {:>8.1} {:>8.1} {:>8.1}\n",
+                plain(&stage["name"]),
+                stage["n_in"],
+                stage["n_out"],
+                stage["n_rejected"],
+                seconds("busy_s"),
+                seconds("waiting_input_s"),
+                seconds("waiting_output_s")
+            );
+        }
+        let mb = |value: &Value| value.as_u64().unwrap_or(0) >> 20;
+        text += &format!(
+            "memory: {} of {} MB in use, resident {} MB (peak {} MB)\n",
+            mb(&status["memory"]["used"]),
+            mb(&status["memory"]["budget"]),
+            mb(&status["resident_bytes"][0]),
+            mb(&status["resident_bytes"][1])
+        );
+    } else {
+        text += "not running\n";
+    }
+    for part in ["files", "planes"] {
+        let counts = status["ledger"][part].as_object().into_iter().flatten();
+        let counts: Vec<_> = counts.map(|(state, count)| format!("{state} {count}")).collect();
+        text += &format!(
+            "{part} in the ledger: {}\n",
+            if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
+        );
+    }
+    text += &format!("groups of duplicates: {}\n", status["ledger"]["groups"]);
+    text
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,137 @@
+//! The wiring of one generation, on one page: who stands beside whom, and how much may lie between them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::actor::{Assembly, ByteBudget, CpuPool, Generation, IoPool, Statistics, mailbox, rejections};
+use crate::messages::{InWork, Ticket};
+use crate::reports::ObjectTables;
+use crate::stages::bookkeeping::Bookkeeping;
+use crate::stages::decoder::{self, Decoder};
+use crate::stages::hasher::Hasher;
+use crate::stages::registrar::Registrar;
+use crate::stages::reporter::{self, Reporter};
+use crate::stages::segmenter::{self, Segmenter};
+use crate::stages::settler::{self, Settler, Waiting};
+use crate::stages::space::SpaceGate;
+use crate::stages::verifier::Verifier;
+use crate::stages::watcher::{self, Hints, WatchStatus, Watcher};
+use crate::store::{LedgerHandle, LedgerReader};
+
+/// Files that may lie before the settler.
+const SEEN_MAX: usize = 256;
+/// Opened files that may lie before the decoder.
+const SETTLED_MAX: usize = 4;
+/// Planes with pixels that may lie before a stage.
+const PIXELS_MAX: usize = 2;
+/// Planes without pixels that may lie before a stage.
+const RECORDS_MAX: usize = 64;
+/// Planes that may wait for their commit at once: one commit takes them all.
+const COMMITS_AT_ONCE: usize = 128;
+/// Files that may be looked at or claimed at once.
+const LOOKS_AT_ONCE: usize = 32;
+
+/// How the stages are set, for every generation alike.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What is watched.
+    pub watcher: watcher::Settings,
+    /// When a file is whole.
+    pub settler: settler::Settings,
+    /// How planes are read.
+    pub decoder: decoder::Settings,
+    /// How nuclei are found.
+    pub segmenter: segmenter::Settings,
+    /// Bytes of label images and overlays that lay in the output folder at start.
+    pub picture_bytes: u64,
+}
+
+/// What the stages share, over all generations.
+#[derive(Clone)]
+pub struct Resources {
+    /// The one writer of the ledger.
+    pub ledger: LedgerHandle,
+    /// Where readers of the ledger find it.
+    pub state_dir: PathBuf,
+    /// Operations of the ledger for stages.
+    pub books: Bookkeeping,
+    /// Where object tables and pictures go.
+    pub tables: ObjectTables,
+    /// Threads that compute.
+    pub cpu: CpuPool,
+    /// Threads that read and write files.
+    pub io: IoPool,
+    /// Bytes for pixels, scratch and caches.
+    pub budget: ByteBudget,
+    /// The gate before the output disk.
+    pub space: SpaceGate,
+    /// Files that are in work.
+    pub in_work: InWork,
+    /// Where to look sooner.
+    pub hints: Arc<Hints>,
+    /// Counters of all stages.
+    pub statistics: Statistics,
+}
+
+/// What can be seen of a generation from outside.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// How the roots stand.
+    pub watch: WatchStatus,
+    /// What waits to be whole.
+    pub waiting: Waiting,
+}
+
+/// Runs one generation until its sources have ended and everything inside is done.
+///
+/// # Errors
+/// The failure of the stage that ended it, as text for the supervisor.
+pub async fn run_generation(
+    plan: Plan,
+    shared: Resources,
+    generation: Generation,
+    show: impl FnOnce(View),
+) -> Result<(), String> {
+    let reader = || LedgerReader::open(&shared.state_dir).map_err(|error| error.to_string());
+    let roots: HashMap<_, _> =
+        plan.watcher.roots.iter().map(|watched| (watched.root.id, watched.root.path.clone())).collect();
+    let n_threads = shared.cpu.snapshot().n_threads;
+    let n_io = shared.io.snapshot().n_places;
+
+    let in_work = shared.in_work.clone();
+    let (watcher, watch) =
+        Watcher::new(plan.watcher, reader()?, shared.ledger.clone(), in_work, shared.hints);
+    let (settler, waiting) =
+        Settler::new(plan.settler, shared.books.clone(), shared.io.clone(), generation.drain.clone());
+    let memory = (shared.budget, shared.io.clone());
+    let decoder =
+        Decoder::new(plan.decoder, shared.books.clone(), memory, shared.space, generation.drain.clone());
+    let pools = (shared.cpu.clone(), shared.io.clone());
+    let segmenter = Segmenter::new(plan.segmenter, shared.tables, pools, plan.picture_bytes);
+    let hasher = Hasher::new(shared.cpu);
+    let verifier = Verifier::load(reader()?, shared.io, roots).map_err(|error| error.to_string())?;
+    let reporter = Reporter::new(shared.books.clone());
+    show(View { watch, waiting });
+
+    let (seen_out, seen_in) = mailbox(SEEN_MAX);
+    let (settled_out, settled_in) = mailbox(SETTLED_MAX);
+    let (decoded_out, decoded_in) = mailbox(PIXELS_MAX);
+    let (segmented_out, segmented_in) = mailbox(PIXELS_MAX);
+    let (hashed_out, hashed_in) = mailbox(RECORDS_MAX);
+    let (verified_out, verified_in) = mailbox(RECORDS_MAX);
+    let (registered_out, registered_in) = mailbox(RECORDS_MAX);
+    let (rejection_out, rejection_in) = rejections::<Ticket>();
+
+    let mut line = Assembly::new(&shared.statistics, rejection_out);
+    line.task(watcher::NAME, |_| watcher.run(seen_out, generation.drain));
+    line.stage(settler, seen_in, settled_out, LOOKS_AT_ONCE);
+    line.stage(decoder, settled_in, decoded_out, n_io);
+    line.stage(segmenter, decoded_in, segmented_out, n_threads + 1);
+    line.stage(hasher, segmented_in, hashed_out, n_threads);
+    line.stage(verifier, hashed_in, verified_out, 1);
+    line.stage(Registrar, verified_in, registered_out, 1);
+    line.last_stage(reporter, registered_in, COMMITS_AT_ONCE);
+    line.task("rejections", |_| reporter::take_rejections(rejection_in, shared.books));
+    line.run(&generation.abort).await.map_err(|error| error.to_string())
+}

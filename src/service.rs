@@ -1,0 +1,536 @@
+//! One process at work on one output folder: opens what the pipeline shares, keeps it running, ends it in order.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use crate::actor::{
+    ByteBudget, ByteBudgetSnapshot, CpuPool, IoPool, Outcome, Shutdown, StageSnapshot, Supervision,
+    SupervisorError, SupervisorSettings, SupervisorStatus, supervise,
+};
+use crate::machine;
+use crate::messages::InWork;
+use crate::paths::Root;
+use crate::pipeline::{self, Plan, Resources, View};
+use crate::platform::process::{self, ResidentMemory};
+use crate::reports::{CurrentTables, ObjectTables, ReportNotice, ReportWriter, next_refresh};
+use crate::settings::{Folders, Keep, Settings};
+use crate::stages::bookkeeping::{Bookkeeping, Progress};
+use crate::stages::channels::ChannelChoice;
+use crate::stages::settler::{self, Patience, WaitingFile};
+use crate::stages::space::SpaceGate;
+use crate::stages::watcher::{self, FileFilter, Hints, RootStatus, WatchedRoot};
+use crate::stages::{decoder, segmenter};
+use crate::store::{Counts, Ledger, LedgerError, LedgerNotice, LedgerOptions, LedgerReader};
+use crate::tuning::{self, Command};
+
+/// Why the service could not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum ServiceError {
+    #[error("{}: {source}", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("cannot start the computing threads: {0}")]
+    Threads(String),
+    #[error("the tables cannot be written: {0}")]
+    Tables(String),
+    #[error("the pipeline {0}")]
+    Pipeline(#[from] SupervisorError),
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// What the process is asked to do.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// Checked settings.
+    pub settings: Settings,
+    /// Where to look and where to write.
+    pub folders: Folders,
+    /// Under each root, only these files and folders; everything where the list is empty.
+    pub only: Vec<Vec<PathBuf>>,
+    /// Go over what lies there once, instead of watching.
+    pub once: bool,
+    /// Compute hashes alone.
+    pub hash_only: bool,
+}
+
+/// Everything that one run of the service shares.
+pub struct Service {
+    task: Task,
+    plan: Plan,
+    resources: Resources,
+    supervision: Supervision,
+    progress: Arc<Progress>,
+    view: Arc<Mutex<View>>,
+    ledger: Ledger,
+    reports: ReportWriter,
+    started: Instant,
+    run_id: String,
+}
+
+/// The service as others see it: for `status` and for progress bars. Cheap to clone.
+#[derive(Clone)]
+pub struct Watchtower {
+    resources: Resources,
+    supervision: Supervision,
+    progress: Arc<Progress>,
+    view: Arc<Mutex<View>>,
+    watched: watcher::Settings,
+    started: Instant,
+    run_id: String,
+}
+
+/// How the service stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// Process number.
+    pub pid: u32,
+    /// Version of scopewatch.
+    pub version: &'static str,
+    /// Name of this run in report lines.
+    pub run_id: String,
+    /// Time since the start in seconds.
+    pub uptime_s: f64,
+    /// Running, draining and so on.
+    pub supervisor: SupervisorStatus,
+    /// For how long the output disk has been too full, in seconds; null while it is not.
+    pub disk_full_s: Option<f64>,
+    /// The roots.
+    pub roots: Vec<RootStatus>,
+    /// Files that wait to be whole.
+    pub n_waiting: usize,
+    /// The first of them.
+    pub waiting: Vec<WaitingFile>,
+    /// Files of which anything is in work.
+    pub n_in_work: usize,
+    /// What this run has done so far.
+    pub progress: crate::stages::bookkeeping::ProgressSnapshot,
+    /// What the ledger holds.
+    pub ledger: Option<Counts>,
+    /// The stages, in flow order.
+    pub stages: Vec<StageSnapshot>,
+    /// Memory that pixels, scratch and caches hold.
+    pub memory: ByteBudgetSnapshot,
+    /// Resident memory of the process in bytes, now and at its peak.
+    pub resident_bytes: [u64; 2],
+    /// Threads that compute.
+    pub n_workers: usize,
+}
+
+/// What a finished run leaves to say.
+#[derive(Debug, Clone, Copy)]
+pub struct Finished {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From opening to the last line.
+    pub wall: Duration,
+}
+
+impl Service {
+    /// Opens the ledger and the reports, starts the threads; nothing is read yet.
+    ///
+    /// # Errors
+    /// When another process works in the output folder, or something cannot be opened.
+    pub fn open(task: Task) -> Result<Self, ServiceError> {
+        let started = Instant::now();
+        let output = &task.folders.output;
+        for folder in ["", "reports", "objects"] {
+            let path = output.join(folder);
+            std::fs::create_dir_all(&path).map_err(|source| ServiceError::Folder { path, source })?;
+        }
+        let run_id = run_id();
+        let host = task.settings.identity.host.clone().unwrap_or_else(process::host_name);
+        let supervision = Supervision::default();
+        let (ledger, reports) = open_ledger(output, (&host, &run_id), &supervision.shutdown)?;
+        let roots = register_roots(&ledger, output, &task.folders.roots)?;
+
+        let command = if task.once { Command::Scan } else { Command::Run };
+        let facts = machine::facts();
+        let workers = task.settings.resources.workers.unwrap_or_else(|| tuning::workers(command, &facts));
+        let memory_bytes =
+            task.settings.resources.memory_bytes.unwrap_or_else(|| tuning::memory_bytes(&facts));
+        let threads = NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN);
+        let cpu = CpuPool::new(threads).map_err(|error| ServiceError::Threads(error.to_string()))?;
+        let io =
+            IoPool::new(NonZeroUsize::new(task.settings.resources.io_workers).unwrap_or(NonZeroUsize::MIN));
+        let state_dir = output.join("state");
+        let tables = ObjectTables::new(&state_dir, output.join("objects"));
+        let progress = Arc::new(Progress::default());
+        let attempts_max = if task.once { 1 } else { task.settings.pipeline.attempts_max };
+        let reader = LedgerReader::open(&state_dir)?;
+        let books = Bookkeeping::new(
+            (ledger.handle(), reader),
+            io.clone(),
+            tables.clone(),
+            attempts_max,
+            progress.clone(),
+        );
+        let space =
+            SpaceGate::new(output.clone(), task.settings.output.free_space_min_bytes, ledger.handle());
+        let plan = plan(&task, &roots);
+        info!(workers, memory_mb = memory_bytes >> 20, roots = roots.len(), output = %output.display(), "opened");
+        let resources = Resources {
+            ledger: ledger.handle(),
+            state_dir,
+            books,
+            tables,
+            cpu,
+            io,
+            budget: ByteBudget::new(memory_bytes),
+            space,
+            in_work: InWork::default(),
+            hints: Arc::new(Hints::default()),
+            statistics: supervision.statistics.clone(),
+        };
+        let view = Arc::default();
+        Ok(Self { task, plan, resources, supervision, progress, view, ledger, reports, started, run_id })
+    }
+
+    /// A view of the service that stays valid while it runs.
+    pub fn watchtower(&self) -> Watchtower {
+        Watchtower {
+            resources: self.resources.clone(),
+            supervision: self.supervision.clone(),
+            progress: self.progress.clone(),
+            view: self.view.clone(),
+            watched: self.plan.watcher.clone(),
+            started: self.started,
+            run_id: self.run_id.clone(),
+        }
+    }
+
+    /// The way to end the service from outside.
+    pub fn shutdown(&self) -> Shutdown {
+        self.supervision.shutdown.clone()
+    }
+
+    /// Runs until everything is done (`once`) or the service is told to end; then writes the last lines and tables.
+    ///
+    /// # Errors
+    /// When the pipeline failed more often than it may be restarted, or the last lines cannot be written.
+    pub async fn run(self) -> Result<Finished, ServiceError> {
+        let settings = &self.task.settings;
+        let supervisor = SupervisorSettings {
+            hang_timeout: settings.pipeline.hang_timeout,
+            backoff_first: settings.pipeline.restart_backoff,
+            backoff_max: Duration::from_secs(60),
+            restart_limit: settings.pipeline.restart_limit,
+            restart_window: settings.pipeline.restart_window,
+            drain_timeout: settings.pipeline.drain_timeout,
+        };
+        let tables = CurrentTables::new(self.task.folders.output.join("reports/current"));
+        let refresher = tokio::spawn(keep_current(
+            tables.clone(),
+            self.resources.state_dir.clone(),
+            settings.output.current_interval,
+            self.progress.clone(),
+        ));
+        let outcome = supervise(&supervisor, &self.supervision, |generation| {
+            let view = self.view.clone();
+            let show = move |shown| *view.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+            pipeline::run_generation(self.plan.clone(), self.resources.clone(), generation, show)
+        })
+        .await;
+        refresher.abort();
+        let Self { resources, reports, ledger, started, .. } = self;
+        let state_dir = resources.state_dir.clone();
+        drop(resources);
+        let ended = tokio::task::spawn_blocking(move || end(reports, &tables, &state_dir, ledger)).await;
+        ended.map_err(|error| ServiceError::Fatal(error.to_string()))??;
+        Ok(Finished { outcome: outcome?, wall: started.elapsed() })
+    }
+}
+
+impl Watchtower {
+    /// How the service stands now. Reads the ledger: call it off the runtime's workers.
+    pub fn status(&self) -> Status {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (n_waiting, waiting) = view.waiting.snapshot(20);
+        let ResidentMemory { now_bytes, peak_bytes } = process::resident_memory();
+        let ledger = LedgerReader::open(&self.resources.state_dir).and_then(|reader| reader.counts());
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+            run_id: self.run_id.clone(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            supervisor: (*self.supervision.status.current()).clone(),
+            disk_full_s: self.resources.space.paused_for().map(|paused| paused.as_secs_f64()),
+            roots: view.watch.snapshot(),
+            n_waiting,
+            waiting,
+            n_in_work: self.resources.in_work.len(),
+            progress: self.progress.snapshot(),
+            ledger: ledger.ok(),
+            stages: self.resources.statistics.snapshot(),
+            memory: self.resources.budget.snapshot(),
+            resident_bytes: [now_bytes, peak_bytes],
+            n_workers: self.resources.cpu.snapshot().n_threads,
+        }
+    }
+
+    /// What this run has done so far.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Counts the files that a walk will hand out, beside the work, so that a progress bar knows its length.
+    pub fn count_new_files(&self) -> oneshot::Receiver<u64> {
+        let (sender, receiver) = oneshot::channel();
+        let (settings, state_dir) = (self.watched.clone(), self.resources.state_dir.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Ok(count) =
+                LedgerReader::open(&state_dir).and_then(|reader| watcher::count_new_files(&settings, &reader))
+            {
+                // whoever asked may be done already
+                let _ = sender.send(count);
+            }
+        });
+        receiver
+    }
+
+    /// Where readers of the ledger find it.
+    pub fn state_dir(&self) -> &Path {
+        &self.resources.state_dir
+    }
+}
+
+fn open_ledger(
+    output: &Path,
+    (host, run_id): (&str, &str),
+    shutdown: &Shutdown,
+) -> Result<(Ledger, ReportWriter), ServiceError> {
+    let mut options = LedgerOptions::new(host, run_id);
+    let abort = shutdown.abort.clone();
+    options.on_notice = Box::new(move |notice| match notice {
+        LedgerNotice::Paused(reason) => warn!(reason, "the ledger cannot be written, waiting"),
+        LedgerNotice::Resumed => info!("the ledger can be written again"),
+        LedgerNotice::Fatal(reason) => {
+            error!(reason, "the ledger has failed");
+            abort.cancel();
+        }
+    });
+    let state_dir = output.join("state");
+    let ledger = Ledger::open(&state_dir, options)?;
+    let abort = shutdown.abort.clone();
+    let on_notice = Box::new(move |notice| match notice {
+        ReportNotice::Paused(reason) => warn!(reason, "the reports cannot be written, waiting"),
+        ReportNotice::Resumed => info!("the reports can be written again"),
+        ReportNotice::Fatal(reason) => {
+            error!(reason, "the reports have failed");
+            abort.cancel();
+        }
+    });
+    let reader = LedgerReader::open(&state_dir)?;
+    let reports = ReportWriter::start(&output.join("reports"), reader, ledger.handle(), on_notice)?;
+    Ok((ledger, reports))
+}
+
+/// Gives each root its name, its last component made unique, and its number in the ledger.
+///
+/// A root is known by its name, so that it may be mounted elsewhere. A folder that has the name of a known root, while
+/// that root still exists somewhere else, is another one and gets another name.
+fn register_roots(ledger: &Ledger, output: &Path, paths: &[PathBuf]) -> Result<Vec<Arc<Root>>, ServiceError> {
+    let known = LedgerReader::open(&output.join("state"))?.roots()?;
+    let mut taken = BTreeSet::new();
+    let mut named = Vec::new();
+    for path in paths {
+        let base =
+            path.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
+        let is_other = |name: &str| {
+            let same_name = known.iter().find(|root| root.name == name);
+            same_name.is_some_and(|root| root.path != *path && root.path.is_dir())
+        };
+        let candidates = std::iter::once(base.clone()).chain((2..).map(|number| format!("{base}-{number}")));
+        let own = known.iter().find(|root| root.path == *path).map(|root| root.name.clone());
+        let name = own
+            .into_iter()
+            .chain(candidates)
+            .find(|name| !taken.contains(name) && !is_other(name))
+            .expect("there is always another number");
+        taken.insert(name.clone());
+        named.push((name, path.clone()));
+    }
+    let ids = crate::store::wait(|reply| ledger.handle().register_roots(named.clone(), reply))?;
+    let roots = named.into_iter().zip(ids).map(|((name, path), id)| Arc::new(Root { id, name, path }));
+    Ok(roots.collect())
+}
+
+fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
+    let Settings { watch, output, limits, pipeline, segmentation, identity, .. } = &task.settings;
+    let rest = |quiet_period| if task.once { Duration::ZERO } else { quiet_period };
+    let incomplete_after = rest(watch.incomplete_after);
+    let network = |root: &Root| {
+        use crate::platform::filesystem::{ChangeEvents, change_events};
+        matches!(change_events(&root.path), Ok(ChangeEvents::PollOnly(_)))
+    };
+    let only = task.only.iter().cloned().chain(std::iter::repeat_with(Vec::new));
+    let method = (segmentation.enabled && !task.hash_only).then(Default::default);
+    let automatic = if task.once { Keep::All } else { Keep::Sample };
+    Plan {
+        watcher: watcher::Settings {
+            roots: roots.iter().cloned().zip(only).map(|(root, only)| WatchedRoot { root, only }).collect(),
+            filter: FileFilter {
+                include: watch.include.clone(),
+                exclude: watch.exclude.clone(),
+                depth_max: watch.depth_max,
+            },
+            scan_interval: watch.scan_interval,
+            once: task.once,
+        },
+        settler: settler::Settings {
+            patience: Patience { quiet_period: rest(watch.quiet_period), incomplete_after },
+            patience_network: Patience { quiet_period: rest(watch.quiet_period_network), incomplete_after },
+            network_roots: roots.iter().filter(|root| network(root)).map(|root| root.id).collect(),
+            once: task.once,
+            limits: *limits,
+            patterns: identity.patterns.clone(),
+        },
+        decoder: decoder::Settings {
+            interruptions_max: pipeline.interruptions_max,
+            segmentation: method.is_some(),
+        },
+        segmenter: segmenter::Settings {
+            method,
+            channel: ChannelChoice::parse(segmentation.channel.as_deref().unwrap_or_default()),
+            labels: keep(output.labels.or(automatic)),
+            overlays: keep(output.overlays.or(automatic)),
+            picture_bytes_max: output.label_disk_budget_bytes,
+        },
+        picture_bytes: folder_bytes(&task.folders.output.join("objects")),
+    }
+}
+
+fn keep(keep: Keep) -> segmenter::Keep {
+    match keep {
+        Keep::None => segmenter::Keep::None,
+        Keep::All => segmenter::Keep::All,
+        Keep::Sample | Keep::Auto => segmenter::Keep::Sample,
+    }
+}
+
+/// Bytes of the files under a folder; what cannot be asked counts nothing.
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+/// Renews the tables while there is work, at a bounded share of the time.
+async fn keep_current(
+    tables: CurrentTables,
+    state_dir: PathBuf,
+    interval: Duration,
+    progress: Arc<Progress>,
+) {
+    let mut pause = interval;
+    let mut shown = None;
+    loop {
+        tokio::time::sleep(pause).await;
+        let done = progress.snapshot();
+        if shown.as_ref() == Some(&done) {
+            continue;
+        }
+        let (tables, state_dir) = (tables.clone(), state_dir.clone());
+        let started = Instant::now();
+        let refreshed = tokio::task::spawn_blocking(move || refresh(&tables, &state_dir)).await;
+        match refreshed {
+            Ok(Ok(())) => shown = Some(done),
+            Ok(Err(error)) => warn!(error, "the tables could not be renewed"),
+            Err(error) => warn!(%error, "the tables could not be renewed"),
+        }
+        pause = next_refresh(interval, started.elapsed());
+    }
+}
+
+fn refresh(tables: &CurrentTables, state_dir: &Path) -> Result<(), String> {
+    let reader = LedgerReader::open(state_dir).map_err(|error| error.to_string())?;
+    tables.refresh(&reader).map_err(|error| error.to_string())
+}
+
+/// The last lines, the last tables, the ledger: in this order.
+fn end(
+    reports: ReportWriter,
+    tables: &CurrentTables,
+    state_dir: &Path,
+    ledger: Ledger,
+) -> Result<(), ServiceError> {
+    reports.close();
+    let refreshed = refresh(tables, state_dir);
+    ledger.close();
+    refreshed.map_err(ServiceError::Tables)
+}
+
+/// A name for this run: when it started, and its process.
+fn run_id() -> String {
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
+    format!("{now}-{}", std::process::id())
+}
+
+/// Waits for SIGTERM or SIGINT: the first drains, the second ends the process at once.
+pub async fn obey_signals(shutdown: Shutdown, ended: oneshot::Receiver<()>) {
+    let wait = async {
+        next_signal().await;
+        info!("told to end: finishing what is in work; a second signal ends at once");
+        shutdown.drain.cancel();
+        next_signal().await;
+        warn!("told to end at once");
+        std::process::exit(130);
+    };
+    tokio::select! { () = wait => (), _ = ended => () }
+}
+
+#[cfg(unix)]
+async fn next_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+}
+
+#[cfg(not(unix))]
+async fn next_signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// What the service manager is told. Nothing happens where there is none.
+pub mod notify {
+    #[cfg(target_os = "linux")]
+    use sd_notify::NotifyState;
+
+    /// The service is up.
+    pub fn ready() {
+        #[cfg(target_os = "linux")]
+        tell(&[NotifyState::Ready]);
+    }
+
+    /// The service is about to end.
+    pub fn stopping() {
+        #[cfg(target_os = "linux")]
+        tell(&[NotifyState::Stopping]);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn tell(states: &[NotifyState<'_>]) {
+        if let Err(error) = sd_notify::notify(states) {
+            tracing::debug!(%error, "the service manager cannot be told");
+        }
+    }
+}

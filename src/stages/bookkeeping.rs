@@ -1,0 +1,237 @@
+//! The stages' way to the ledger: its operations as futures, and the closing of a file that every path leads to.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
+
+use crate::actor::{IoPool, StageError};
+use crate::messages::Ticket;
+use crate::platform::filesystem;
+use crate::reports::{ObjectTables, PartError};
+use crate::store::{
+    Alert, Claimed, Confirmed, FileClaim, FileFinished, FileNote, FileRejection, FileState, FileTicket,
+    LedgerError, LedgerHandle, LedgerReader, PlaneDone, PlaneFailed, PlaneFailure, PlaneFinished, Reply,
+};
+use crate::units::PlaneIndex;
+
+/// Writes into the ledger and closes files; cheap to clone.
+#[derive(Clone)]
+pub struct Bookkeeping {
+    ledger: LedgerHandle,
+    reader: Arc<Mutex<LedgerReader>>,
+    io: IoPool,
+    tables: ObjectTables,
+    attempts_max: u32,
+    progress: Arc<Progress>,
+}
+
+macro_rules! progress {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        /// What this run has done so far; counted as it is committed.
+        #[derive(Debug, Default)]
+        pub struct Progress { $($name: AtomicU64,)+ }
+
+        /// A reading of [`Progress`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+        pub struct ProgressSnapshot { $($(#[$doc])* pub $name: u64,)+ }
+
+        impl Progress {
+            /// Reads all counters.
+            pub fn snapshot(&self) -> ProgressSnapshot {
+                ProgressSnapshot { $($name: self.$name.load(Ordering::Relaxed),)+ }
+            }
+        }
+    };
+}
+
+progress! {
+    /// Files closed with a line.
+    files_done,
+    /// Files looked at again in which nothing had changed.
+    files_unchanged,
+    /// Files rejected as a whole.
+    files_rejected,
+    /// Files given back because they changed or vanished while they were read.
+    files_reopened,
+    /// Planes done.
+    planes_done,
+    /// Planes read again that had not changed.
+    planes_unchanged,
+    /// Planes rejected, or failed and to be tried again.
+    planes_failed,
+}
+
+impl Progress {
+    fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Bookkeeping {
+    /// A plane is tried `attempts_max` times.
+    pub fn new(
+        (ledger, reader): (LedgerHandle, LedgerReader),
+        io: IoPool,
+        tables: ObjectTables,
+        attempts_max: u32,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self { ledger, reader: Arc::new(Mutex::new(reader)), io, tables, attempts_max, progress }
+    }
+
+    /// Notes where a file stands that is not taken up yet; nobody waits for it.
+    pub fn note_file(&self, ticket: &Ticket, state: FileState, reason: String, alert: Option<Alert>) {
+        let Some(stat) = ticket.stat else { return };
+        let note =
+            FileNote { root_id: ticket.root.id, path: (*ticket.path).clone(), stat, state, reason, alert };
+        self.ledger.note_file(note, Box::new(|_| ()));
+    }
+
+    /// Takes a file up.
+    pub async fn claim_file(&self, request: FileClaim) -> Result<Claimed, StageError> {
+        self.ask(|ledger, reply| ledger.claim_file(request, reply)).await
+    }
+
+    /// Rejects a file that cannot be taken up.
+    pub async fn reject_file(&self, ticket: &Ticket, kind: &str, reason: String) -> Result<(), StageError> {
+        let stat = ticket.stat.or_else(|| filesystem::stat_path(&ticket.absolute_path()).ok());
+        let Some(stat) = stat else {
+            debug!(file = %ticket, reason, "vanished before it could be rejected");
+            return Ok(());
+        };
+        let rejection = FileRejection {
+            root_id: ticket.root.id,
+            path: (*ticket.path).clone(),
+            stat,
+            kind: kind.to_owned(),
+            reason,
+        };
+        self.ask(|ledger, reply| ledger.reject_file(rejection, reply)).await?;
+        Progress::count(&self.progress.files_rejected);
+        Ok(())
+    }
+
+    /// Writes down a plane and its lines; closes the file when it was the last.
+    pub async fn finish_plane(&self, ticket: &Ticket, done: PlaneDone) -> Result<(), StageError> {
+        let finished: PlaneFinished = self.ask(|ledger, reply| ledger.finish_plane(done, reply)).await?;
+        let Progress { planes_done, planes_unchanged, .. } = &*self.progress;
+        Progress::count(if finished.is_unchanged { planes_unchanged } else { planes_done });
+        self.close_if(finished.file_ready, ticket).await
+    }
+
+    /// Writes down a failed attempt; `for_good` when another would fail alike.
+    pub async fn fail_plane(
+        &self,
+        ticket: &Ticket,
+        stage: &str,
+        reason: String,
+        for_good: bool,
+    ) -> Result<(), StageError> {
+        let (Some(claim), Some(index)) = (ticket.claim, ticket.plane) else {
+            return self.reject_file(ticket, "failed", format!("{stage}: {reason}")).await;
+        };
+        warn!(file = %ticket, stage, reason, "rejected");
+        let attempts_max = if for_good { 1 } else { self.attempts_max };
+        let failure = PlaneFailure { ticket: claim, index, stage: stage.to_owned(), reason, attempts_max };
+        let failed: PlaneFailed = self.ask(|ledger, reply| ledger.fail_plane(failure, reply)).await?;
+        Progress::count(&self.progress.planes_failed);
+        self.close_if(failed.file_ready, ticket).await
+    }
+
+    /// Compares the file with its claim after its last plane was read: unchanged, it can be closed once its planes
+    /// are; changed, it is given back to be taken up again.
+    pub async fn confirm_file(&self, ticket: &Ticket, claim: FileTicket) -> Result<(), StageError> {
+        let path = ticket.absolute_path();
+        let stat = self.io.run(move |_| filesystem::stat_path(&path)).await?;
+        let reason = match stat {
+            Ok(stat) => {
+                let confirmed: Confirmed =
+                    self.ask(|ledger, reply| ledger.confirm_file(claim, stat, reply)).await?;
+                if confirmed.is_unchanged {
+                    return self.close_if(confirmed.file_ready, ticket).await;
+                }
+                "changed while it was read".to_owned()
+            }
+            Err(error) => format!("cannot be found any more after reading: {error}"),
+        };
+        info!(file = %ticket, reason, "to be taken up again");
+        Progress::count(&self.progress.files_reopened);
+        self.ask(|ledger, reply| ledger.reopen_file(claim, reason, reply)).await
+    }
+
+    /// Hands a file back at shutdown, without blame.
+    pub async fn release_file(&self, claim: FileTicket) -> Result<(), StageError> {
+        self.ask(|ledger, reply| ledger.release_file(claim, "handed back at shutdown".into(), reply)).await
+    }
+
+    async fn close_if(&self, file_ready: bool, ticket: &Ticket) -> Result<(), StageError> {
+        let Some(claim) = ticket.claim.filter(|_| file_ready) else { return Ok(()) };
+        let lost = self.join_tables(claim, ticket).await?;
+        if !lost.is_empty() {
+            warn!(file = %ticket, n_planes = lost.len(), "parts of the object table are lost, doing their planes again");
+            return self.ask(|ledger, reply| ledger.reread_planes(claim, lost, reply)).await;
+        }
+        let mut fields = serde_json::Map::new();
+        let latency_ms = ticket.seen_at.elapsed().as_millis() as u64;
+        fields.insert("latency_ms".into(), latency_ms.into());
+        let finished: FileFinished =
+            self.ask(|ledger, reply| ledger.finish_file(claim, fields, reply)).await?;
+        let Progress { files_done, files_unchanged, .. } = &*self.progress;
+        Progress::count(if finished.is_unchanged { files_unchanged } else { files_done });
+        debug!(file = %ticket, version = finished.version, state = finished.state.name(), latency_ms, "file closed");
+        Ok(())
+    }
+
+    /// Joins the object tables of a container's planes; the planes whose part is lost.
+    async fn join_tables(&self, claim: FileTicket, ticket: &Ticket) -> Result<Vec<PlaneIndex>, StageError> {
+        let (reader, tables) = (self.reader.clone(), self.tables.clone());
+        let (root, path) = (ticket.root.name.clone(), ticket.path.clone());
+        let join = move || {
+            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let planes = reader.segmented_planes(claim.file_id).map_err(|error| error.to_string())?;
+            drop(reader);
+            let (present, lost): (Vec<_>, Vec<_>) =
+                planes.iter().copied().partition(|plane| tables.has_part(claim.file_id, *plane));
+            let table = tables.table_path(&root, &path);
+            if present.is_empty() && (planes.is_empty() || table.exists()) {
+                // nothing was segmented in this claim: the table stands as it is
+                return Ok(Vec::new());
+            }
+            if !lost.is_empty() {
+                return Ok(lost);
+            }
+            match tables.concatenate(claim.file_id, &planes, &table) {
+                Ok(()) => Ok(Vec::new()),
+                Err(PartError::Damaged(plane)) => Ok(vec![plane]),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        let joined = self.io.run(move |_| join()).await?;
+        joined.map_err(|error| {
+            StageError::fatal(format!("the object table of {ticket} cannot be written: {error}"))
+        })
+    }
+
+    /// Queues an operation and waits for its commit. A claim that went stale is an item's error; a ledger that cannot
+    /// be written is fatal.
+    async fn ask<T: Send + 'static>(
+        &self,
+        queue: impl FnOnce(&LedgerHandle, Reply<T>),
+    ) -> Result<T, StageError> {
+        let (sender, receiver) = oneshot::channel();
+        queue(
+            &self.ledger,
+            Box::new(move |answer| {
+                // whoever asked may have been stopped
+                let _ = sender.send(answer);
+            }),
+        );
+        let answer = receiver.await.unwrap_or(Err(LedgerError::Closed));
+        answer.map_err(
+            |error| if error.is_fatal() { StageError::fatal(error) } else { StageError::item(error) },
+        )
+    }
+}

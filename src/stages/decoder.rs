@@ -1,0 +1,206 @@
+//! Reads the planes of a settled file, one charged to the memory budget after the other, and digests their pixels.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::actor::{ByteBudget, BytePermit, Charged, IoPool, Stage, StageError, StageOutbox};
+use crate::analysis::hashing::{self, PixelDigest};
+use crate::analysis::segmentation;
+use crate::formats::{Container, FormatError, FormatErrorKind, PlaneEntry};
+use crate::messages::{DecodedImage, FileContext, SettledFile, Ticket};
+use crate::platform::filesystem;
+use crate::stages::bookkeeping::Bookkeeping;
+use crate::stages::space::SpaceGate;
+use crate::store::PlaneDone;
+use crate::units::PlaneIndex;
+
+/// How planes are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Deaths of the process over a file without progress before its first open plane is blamed.
+    pub interruptions_max: u32,
+    /// Whether planes will be segmented: their scratch is then charged, too.
+    pub segmentation: bool,
+}
+
+/// Reads planes.
+pub struct Decoder {
+    settings: Settings,
+    books: Bookkeeping,
+    budget: ByteBudget,
+    io: IoPool,
+    space: SpaceGate,
+    stop: CancellationToken,
+}
+
+impl Decoder {
+    /// Puts a decoder together; after `stop` it finishes the plane it is at and hands the file back.
+    pub fn new(
+        settings: Settings,
+        books: Bookkeeping,
+        (budget, io): (ByteBudget, IoPool),
+        space: SpaceGate,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { settings, books, budget, io, space, stop }
+    }
+
+    /// Reserves the bytes of one plane in its turn, so that planes in work can always be finished.
+    async fn charge(&self, entry: &PlaneEntry) -> Result<BytePermit, String> {
+        let needed = bytes_needed(entry, self.settings.segmentation);
+        self.budget.acquire(needed).await.map_err(|error| {
+            let mb = |bytes: u64| bytes.div_ceil(1 << 20);
+            format!(
+                "over limit: the plane of {} x {} pixels needs {} MB with its scratch, resources.memory_mb allows {} MB",
+                entry.height,
+                entry.width,
+                mb(error.needed),
+                mb(error.budget)
+            )
+        })
+    }
+}
+
+impl Stage for Decoder {
+    const NAME: &'static str = "decoder";
+    type Input = SettledFile;
+    type Output = Charged<DecodedImage>;
+
+    async fn process(&mut self, settled: SettledFile, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
+        let SettledFile { ticket, file, mut todo, interruptions, container } = settled;
+        let claim = file.claim;
+        let planes = container.planes().to_vec();
+        if interruptions >= self.settings.interruptions_max && !todo.is_empty() {
+            let blamed = ticket.of_plane(planes[todo.remove(0).0].index);
+            let reason = format!("the process ended {interruptions} times while this plane was in work");
+            self.books.fail_plane(&blamed, Self::NAME, reason, true).await?;
+        }
+        let reader = Reader { file: Arc::new(file), container: Arc::new(Mutex::new(container)) };
+        let reads = TaskTracker::new();
+        for (position, previous_digest) in todo {
+            self.space.pass(out.counters()).await;
+            if self.stop.is_cancelled() {
+                reads.close();
+                reads.wait().await;
+                return self.books.release_file(claim).await;
+            }
+            let entry = planes[position];
+            let ticket = ticket.of_plane(entry.index);
+            let permit = match self.charge(&entry).await {
+                Ok(permit) => permit,
+                Err(reason) => {
+                    self.books.fail_plane(&ticket, Self::NAME, reason, true).await?;
+                    continue;
+                }
+            };
+            out.counters().add_bytes(entry.decoded_bytes());
+            let job = PlaneJob {
+                reader: reader.clone(),
+                position,
+                entry,
+                previous_digest,
+                ticket: ticket.clone(),
+                books: self.books.clone(),
+                io: self.io.clone(),
+            };
+            out.send_when(ticket, reads.track_future(job.run(permit))).await?;
+        }
+        reads.close();
+        let books = self.books.clone();
+        out.send_when(ticket.clone(), async move {
+            reads.wait().await;
+            books.confirm_file(&ticket, claim).await.map(|()| None)
+        })
+        .await
+    }
+}
+
+/// The bytes a plane occupies at most from its decoding to its hashing: its samples, and whichever step needs more
+/// scratch beside them.
+fn bytes_needed(entry: &PlaneEntry, segmented: bool) -> u64 {
+    let (height, width) = (entry.height as usize, entry.width as usize);
+    let scratch = if segmented && entry.n_samples == 1 {
+        // label image, its 16-bit form, overlay picture and their encoded forms
+        const OUTPUT_BYTES_PER_PIXEL: u64 = 16;
+        let outputs = (height as u64).saturating_mul(width as u64).saturating_mul(OUTPUT_BYTES_PER_PIXEL);
+        segmentation::scratch_bytes(height, width).max(outputs)
+    } else {
+        0
+    };
+    // readers hold at most one encoded plane beside the decoded one
+    let encoded = entry.decoded_bytes();
+    entry.decoded_bytes().saturating_add(scratch.max(hashing::scratch_bytes(height, width) as u64).max(encoded))
+}
+
+/// An open container, shared by the jobs that read its planes.
+#[derive(Clone)]
+struct Reader {
+    file: Arc<FileContext>,
+    container: Arc<Mutex<Box<dyn Container>>>,
+}
+
+/// Reads one plane.
+struct PlaneJob {
+    reader: Reader,
+    position: usize,
+    entry: PlaneEntry,
+    previous_digest: Option<PixelDigest>,
+    ticket: Ticket,
+    books: Bookkeeping,
+    io: IoPool,
+}
+
+impl PlaneJob {
+    async fn run(self, permit: BytePermit) -> Result<Option<Charged<DecodedImage>>, StageError> {
+        let Self { reader, position, entry, ticket, books, .. } = self;
+        let file = reader.file;
+        let started = Instant::now();
+        let read = move || {
+            let mut container = reader.container.lock().unwrap_or_else(PoisonError::into_inner);
+            let plane = container.read_plane(position)?;
+            drop(container);
+            let digest = hashing::pixel_digest(&plane);
+            Ok::<_, FormatError>((plane, digest))
+        };
+        // the permit goes with the job: if the line is taken down, the memory counts until the read has ended
+        let (permit, read) = self.io.run(move |_| (permit, read())).await?;
+        match read {
+            Ok((_, digest)) if self.previous_digest == Some(digest) => {
+                drop(permit);
+                books.finish_plane(&ticket, unchanged(&file, entry.index, digest)).await?;
+                Ok(None)
+            }
+            Ok((plane, digest)) => {
+                let decode_time = started.elapsed();
+                let image = DecodedImage { ticket, file, index: entry.index, plane, digest, decode_time };
+                Ok(Some(Charged::new(image, permit)))
+            }
+            Err(error) => {
+                let path = ticket.absolute_path();
+                let stat = self.io.run(move |_| filesystem::stat_path(&path)).await?;
+                // a file that changes under the reader is not to blame: its confirmation gives it back
+                if stat.is_ok_and(|stat| stat == file.stat) {
+                    let for_good = error.kind != FormatErrorKind::Io;
+                    books.fail_plane(&ticket, Decoder::NAME, error.to_string(), for_good).await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The entry of a plane that was read again and holds the same pixels: its results stand.
+fn unchanged(file: &FileContext, index: PlaneIndex, digest: PixelDigest) -> PlaneDone {
+    PlaneDone {
+        ticket: file.claim,
+        index,
+        digest: digest.0,
+        blank: None,
+        features: None,
+        figures: serde_json::Map::new(),
+        matches: Vec::new(),
+    }
+}
