@@ -1,9 +1,12 @@
 //! What users read: lines appended exactly once, tables replaced atomically, object tables.
 
+mod csv;
 mod objects;
+mod replace;
 mod tables;
 mod tail;
+mod writer;
 
 pub use objects::{ObjectTables, PartError};
 pub use tables::{CurrentTables, TableError, next_refresh};
-pub use tail::{ReportNotice, ReportWriter};
+pub use writer::{ReportNotice, ReportOptions, ReportWriter};

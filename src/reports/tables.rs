@@ -1,9 +1,20 @@
 //! The tables of `reports/current/`: the state as it stands, written anew and put in place at once.
+//!
+//! Their content depends on what the ledger holds, not on the order in which it came. Paths are relative to their
+//! root, with the root's name in front where several roots hold files.
 
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::store::{LedgerError, LedgerReader};
+use serde_json::json;
+
+use super::csv::CsvWriter;
+use super::replace::Replacement;
+use crate::paths::RelativePath;
+use crate::store::{
+    FileListing, GroupListing, GroupMember, Identity, LedgerError, LedgerReader, PlaneListing,
+};
 
 /// Writes the tables into one folder.
 #[derive(Debug, Clone)]
@@ -23,8 +34,50 @@ pub enum TableError {
         /// Which file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
+}
+
+/// An error while rows are written, before the file's name is added.
+#[derive(Debug, thiserror::Error)]
+enum RowError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+type Out<'f> = BufWriter<&'f mut std::fs::File>;
+
+const PAIR_COLUMNS: [&str; 13] = [
+    "file_a",
+    "plane_a",
+    "file_b",
+    "plane_b",
+    "relation",
+    "confidence",
+    "s",
+    "r",
+    "q",
+    "orientation",
+    "scale",
+    "shift_y_px",
+    "shift_x_px",
+];
+
+const IDENTITY_COLUMNS: [&str; 8] =
+    ["plate", "run", "cycle", "well", "site", "Metadata_Plate", "Metadata_Well", "Metadata_Site"];
+
+const REGISTRATION_COLUMNS: [&str; 7] =
+    ["moving_file", "moving_plane", "reference_file", "reference_plane", "accepted", "n_pairs", "rmsd_px"];
+
+/// Equal samples: full confidence, structure and noise residual the same, no difference left, not moved.
+const EXACT_EVIDENCE: [&str; 8] = ["1", "1", "1", "0", "identity", "1", "0", "0"];
+
+/// Pause from the end of one refresh to the start of the next: the interval that was set, and never so short that
+/// refreshing takes more than 5 % of the time.
+pub fn next_refresh(interval: Duration, last_took: Duration) -> Duration {
+    interval.max(last_took * 20)
 }
 
 impl CurrentTables {
@@ -34,14 +87,163 @@ impl CurrentTables {
     }
 
     /// Writes every table from one state of the ledger.
-    pub fn refresh(&self, _reader: &LedgerReader) -> Result<(), TableError> {
-        let _ = &self.folder;
-        unimplemented!()
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or a table not be written; tables not yet replaced stay as they were.
+    pub fn refresh(&self, reader: &LedgerReader) -> Result<(), TableError> {
+        reader.in_snapshot(|reader| {
+            let is_root_shown = reader.root_names()?.len() > 1;
+            let shown = Shown { is_root_shown };
+            self.replace("duplicate_groups.json", |out| write_groups(reader, out, shown))?;
+            self.replace("duplicate_pairs.csv", |out| write_pairs(reader, out, shown))?;
+            self.replace("files.csv", |out| write_files(reader, out, shown))?;
+            self.replace("planes.csv", |out| write_planes(reader, out, shown))?;
+            self.replace("registrations.csv", |out| Ok(CsvWriter::new(out).names(REGISTRATION_COLUMNS)?))
+        })
+    }
+
+    fn replace(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut Out<'_>) -> Result<(), RowError>,
+    ) -> Result<(), TableError> {
+        let path = self.folder.join(name);
+        let written = || {
+            let mut table = Replacement::create(&path)?;
+            let mut out = BufWriter::new(table.file());
+            write(&mut out)?;
+            out.flush()?;
+            drop(out);
+            Ok(table.put_in_place()?)
+        };
+        written().map_err(|error| match error {
+            RowError::Ledger(error) => TableError::Ledger(error),
+            RowError::Io(source) => TableError::Io { path: path.clone(), source },
+        })
     }
 }
 
-/// Pause from the end of one refresh to the start of the next: the interval that was set, and never so short that
-/// refreshing takes more than 5 % of the time.
-pub fn next_refresh(interval: Duration, last_took: Duration) -> Duration {
-    interval.max(last_took * 20)
+/// How files are named in the tables.
+#[derive(Clone, Copy)]
+struct Shown {
+    is_root_shown: bool,
+}
+
+impl Shown {
+    fn file(self, root: &str, path: &RelativePath) -> String {
+        if self.is_root_shown { format!("{root}/{}", path.to_report()) } else { path.to_report() }
+    }
+}
+
+fn write_groups(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Result<(), RowError> {
+    out.write_all(b"{\"schema\":1,\"groups\":[")?;
+    let mut separator = "\n";
+    reader.each_group(|group: GroupListing| {
+        let member = |member: &GroupMember| {
+            json!({
+                "file": shown.file(&member.root, &member.path),
+                "plane": member.index.to_string(),
+                "relation": member.relation,
+            })
+        };
+        let representative = group.members.iter().find(|member| member.relation.is_none()).map(member);
+        let group = json!({
+            "group": group.name,
+            "kind": group.kind,
+            "representative": representative,
+            "members": group.members.iter().map(member).collect::<Vec<_>>(),
+        });
+        write!(out, "{separator}{group}")?;
+        separator = ",\n";
+        Ok::<_, RowError>(())
+    })?;
+    Ok(out.write_all(b"\n]}\n")?)
+}
+
+fn write_pairs(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Result<(), RowError> {
+    let mut csv = CsvWriter::new(out);
+    csv.names(PAIR_COLUMNS)?;
+    reader.each_group(|group: GroupListing| {
+        let Some(representative) = group.members.iter().find(|member| member.relation.is_none()) else {
+            return Ok(());
+        };
+        for member in &group.members {
+            let Some(relation) = member.relation else { continue };
+            for side in [representative, member] {
+                csv.text(&shown.file(&side.root, &side.path))?;
+                csv.text(&side.index.to_string())?;
+            }
+            csv.text(relation)?;
+            csv.names(EXACT_EVIDENCE)?;
+        }
+        Ok::<_, RowError>(())
+    })
+}
+
+fn write_identity<W: Write>(csv: &mut CsvWriter<W>, identity: &Identity) -> io::Result<()> {
+    let Identity { plate, run, cycle, well, site, .. } = identity;
+    [plate, run, cycle, well, site, plate, well, site]
+        .into_iter()
+        .try_for_each(|text| csv.text_if_any(text.as_deref()))
+}
+
+fn write_files(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Result<(), RowError> {
+    let mut csv = CsvWriter::new(out);
+    let columns = ["file", "root", "state", "version", "format"].into_iter().chain(IDENTITY_COLUMNS);
+    csv.names(columns.chain([
+        "planes",
+        "planes_done",
+        "planes_rejected",
+        "planes_missing",
+        "nuclei",
+        "size_bytes",
+        "reason",
+    ]))?;
+    reader.each_file(|file: FileListing| {
+        csv.text(&shown.file(&file.root, &file.path))?;
+        csv.text(&file.root)?;
+        csv.text(&file.state)?;
+        csv.number(file.version)?;
+        csv.text_if_any(file.format.as_deref())?;
+        write_identity(&mut csv, &file.identity)?;
+        let n_done = file.n_planes - file.n_todo - file.n_rejected - file.n_missing;
+        for number in [file.n_planes, n_done, file.n_rejected, file.n_missing] {
+            csv.number(number)?;
+        }
+        csv.text_if_any(file.nuclei.map(|nuclei| nuclei.to_string()).as_deref())?;
+        csv.number(file.size_bytes)?;
+        csv.text(&file.reason)?;
+        csv.end_row()?;
+        Ok::<_, RowError>(())
+    })
+}
+
+fn write_planes(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Result<(), RowError> {
+    let mut csv = CsvWriter::new(out);
+    let figures = reader.figure_names()?;
+    let columns = ["file", "root", "plane", "version", "outcome", "t", "z", "channel"];
+    let columns = columns.into_iter().chain(IDENTITY_COLUMNS).chain(["digest", "blank", "reason"]);
+    csv.names(columns.chain(figures.iter().map(String::as_str)))?;
+    reader.each_plane(|plane: PlaneListing| {
+        let (index, identity) = (plane.index, &plane.identity);
+        csv.text(&shown.file(&plane.root, &plane.path))?;
+        csv.text(&plane.root)?;
+        csv.text(&index.to_string())?;
+        csv.number(plane.version)?;
+        csv.text(&plane.state)?;
+        csv.number(identity.t.unwrap_or(i64::from(index.t)))?;
+        csv.number(identity.z.unwrap_or(i64::from(index.z)))?;
+        csv.text_if_any(identity.channel.as_deref())?;
+        write_identity(&mut csv, identity)?;
+        let digest =
+            plane.digest.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        for text in [&digest, &plane.blank, &plane.reason] {
+            csv.text_if_any(text.as_deref())?;
+        }
+        for name in &figures {
+            csv.value(plane.figures.get(name))?;
+        }
+        csv.end_row()?;
+        Ok::<_, RowError>(())
+    })
 }

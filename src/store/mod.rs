@@ -28,9 +28,11 @@
 
 mod claim;
 mod error;
+mod explain;
 mod files;
 mod groups;
 mod ledger;
+mod listing;
 mod lock;
 mod outbox;
 mod planes;
@@ -44,6 +46,7 @@ mod writer;
 
 pub use error::LedgerError;
 pub use ledger::{Ledger, LedgerHandle, LedgerNotice, LedgerOptions, Reply, wait};
+pub use listing::{FileListing, GroupListing, GroupMember, PlaneListing};
 pub use lock::LOCK_FILE;
 pub use outbox::Stream;
 pub use reader::LedgerReader;

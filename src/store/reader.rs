@@ -1,15 +1,19 @@
 //! Reading the ledger beside the writer, through a connection that cannot write.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use crate::store::*;
+use super::rows::{Columns, STAT_COLUMNS};
+use super::schema::{DATABASE_FILE, SCHEMA};
+use crate::paths::RelativePath;
+use crate::store::{Counts, ExactPlane, FileLocation, FileState, KnownFile, LedgerError, PlaneState, Stream};
 
 /// A read-only view of the ledger. One per thread; statements are short.
 pub struct LedgerReader {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl LedgerReader {
@@ -18,51 +22,163 @@ impl LedgerReader {
     /// # Errors
     /// When there is none, or it has a schema that this build does not know.
     pub fn open(state_dir: &Path) -> Result<Self, LedgerError> {
-        let _ = (state_dir, |reader: &Self| reader.connection.is_autocommit());
-        unimplemented!()
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(state_dir.join(DATABASE_FILE), flags)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.set_prepared_statement_cache_capacity(32);
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        match found {
+            SCHEMA => Ok(Self { connection }),
+            _ if found > SCHEMA => Err(LedgerError::NewerSchema { found, known: SCHEMA }),
+            _ => Err(LedgerError::Misuse(format!("the ledger has schema {found}, older than {SCHEMA}"))),
+        }
     }
 
     /// The files known in one folder (`folder` below the root, empty for the root itself), by name.
-    pub fn folder(&self, _root_id: i64, _folder: &OsStr) -> Result<Vec<KnownFile>, LedgerError> {
-        unimplemented!()
+    pub fn folder(&self, root_id: i64, folder: &OsStr) -> Result<Vec<KnownFile>, LedgerError> {
+        let sql = format!(
+            "SELECT id, name, state, {STAT_COLUMNS} FROM file WHERE root_id = ?1 AND folder = ?2 ORDER BY name"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![root_id, folder.as_encoded_bytes()])?;
+        let mut files = Vec::new();
+        while let Some(row) = rows.next()? {
+            let mut column = Columns::new(row);
+            files.push(KnownFile {
+                file_id: column.next()?,
+                name: OsString::from(RelativePath::from_bytes(column.next()?).as_path()),
+                state: FileState::from_name(&column.next::<String>()?)?,
+                stat: column.stat()?,
+            });
+        }
+        Ok(files)
     }
 
     /// Every plane that can be an exact duplicate of another, one by one.
-    pub fn exact_index(&self, _visit: impl FnMut(ExactPlane)) -> Result<(), LedgerError> {
-        unimplemented!()
+    pub fn exact_index(&self, mut visit: impl FnMut(ExactPlane)) -> Result<(), LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT digest, file_id, t, p, z, c, byte_class FROM plane JOIN file ON file.id = file_id \
+             WHERE is_live = 1 AND digest IS NOT NULL",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut column = Columns::new(row);
+            visit(ExactPlane {
+                digest: column.next()?,
+                file_id: column.next()?,
+                index: column.index()?,
+                byte_class: column.next()?,
+            });
+        }
+        Ok(())
     }
 
     /// Where a file is.
-    pub fn file_location(&self, _file_id: i64) -> Result<Option<FileLocation>, LedgerError> {
-        unimplemented!()
+    pub fn file_location(&self, file_id: i64) -> Result<Option<FileLocation>, LedgerError> {
+        self.location("WHERE id = ?1", [file_id])
     }
 
     /// The file at a path, if it is known.
-    pub fn find_file(
+    pub fn find_file(&self, root_id: i64, path: &RelativePath) -> Result<Option<FileLocation>, LedgerError> {
+        let (folder, name) = path.split();
+        self.location(
+            "WHERE root_id = ?1 AND folder = ?2 AND name = ?3",
+            params![root_id, folder.as_encoded_bytes(), name.as_encoded_bytes()],
+        )
+    }
+
+    fn location(
         &self,
-        _root_id: i64,
-        _path: &crate::paths::RelativePath,
+        condition: &str,
+        key: impl rusqlite::Params,
     ) -> Result<Option<FileLocation>, LedgerError> {
-        unimplemented!()
+        let sql = format!("{LOCATION_SELECT} {condition}");
+        self.connection.prepare_cached(&sql)?.query_row(key, read_location).optional()?.transpose()
     }
 
-    /// Files that are neither done nor rejected, the longest waiting first.
-    pub fn unfinished_files(&self, _limit: usize) -> Result<Vec<FileLocation>, LedgerError> {
-        unimplemented!()
-    }
-
-    /// What happened to the files that a text names: a path as in reports, with or without the root's name or place.
-    pub fn explain(&self, _path: &str) -> Result<Vec<FileHistory>, LedgerError> {
-        unimplemented!()
+    /// Files that are neither done nor rejected, the longest in their state first.
+    pub fn unfinished_files(&self, limit: usize) -> Result<Vec<FileLocation>, LedgerError> {
+        let sql =
+            format!("{LOCATION_SELECT} WHERE state NOT IN ('done', 'rejected') ORDER BY since, id LIMIT ?1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([limit as i64], read_location)?;
+        rows.collect::<Result<Result<Vec<_>, _>, _>>()?
     }
 
     /// How much the ledger holds.
     pub fn counts(&self) -> Result<Counts, LedgerError> {
-        unimplemented!()
+        let mut counts = Counts::default();
+        let mut statement = self.connection.prepare_cached(
+            "SELECT state, count(*), sum(n_planes), sum(n_todo), sum(n_rejected), sum(n_missing) \
+             FROM file GROUP BY state",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut column = Columns::new(row);
+            let state = FileState::from_name(&column.next::<String>()?)?;
+            counts.files.insert(state, column.next::<i64>()? as u64);
+            let n_planes: i64 = column.next()?;
+            let (n_todo, n_rejected, n_missing) = (column.next()?, column.next()?, column.next::<i64>()?);
+            for (state, n) in [
+                (PlaneState::Todo, n_todo),
+                (PlaneState::Done, n_planes - n_todo - n_rejected - n_missing),
+                (PlaneState::Rejected, n_rejected),
+                (PlaneState::Missing, n_missing),
+            ] {
+                *counts.planes.entry(state).or_default() += n as u64;
+            }
+        }
+        let count = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        counts.groups = count("SELECT count(*) FROM dup_group")? as u64;
+        counts.lines_pending = count("SELECT count(*) FROM outbox")? as u64;
+        counts.oldest_pending = self.connection.query_row(
+            "SELECT min(since) FROM file WHERE state NOT IN ('done', 'rejected')",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(counts)
     }
 
     /// `ok`, or what SQLite found wrong.
     pub fn integrity_check(&self) -> Result<String, LedgerError> {
-        unimplemented!()
+        Ok(self.connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?)
     }
+
+    /// How far each report file has got: the last line known to be in it, and its length with that line.
+    pub(crate) fn cursors(&self) -> Result<Vec<(Stream, i64, u64)>, LedgerError> {
+        let cursor = |stream: Stream| {
+            self.connection.query_row(
+                "SELECT written_seq, written_bytes FROM cursor WHERE stream = ?1",
+                [stream.name()],
+                |row| Ok((stream, row.get(0)?, row.get::<_, i64>(1)? as u64)),
+            )
+        };
+        Ok(Stream::ALL.into_iter().map(cursor).collect::<Result<_, _>>()?)
+    }
+
+    /// Up to `n_max` committed lines after `seq`, in order.
+    pub(crate) fn lines_after(
+        &self,
+        stream: Stream,
+        seq: i64,
+        n_max: usize,
+    ) -> Result<Vec<(i64, String)>, LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, line FROM outbox WHERE stream = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+        )?;
+        let rows = statement
+            .query_map(params![stream.name(), seq, n_max as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+const LOCATION_SELECT: &str = "SELECT id, root_id, folder, name, state, \
+    device, inode, size_bytes, mtime_ns, ctime_ns FROM file";
+
+fn read_location(row: &Row<'_>) -> rusqlite::Result<Result<FileLocation, LedgerError>> {
+    let mut column = Columns::new(row);
+    let (file_id, root_id, path) = (column.next()?, column.next()?, column.path()?);
+    let state: String = column.next()?;
+    let stat = column.stat()?;
+    Ok(FileState::from_name(&state).map(|state| FileLocation { file_id, root_id, path, stat, state }))
 }

@@ -13,6 +13,9 @@ pub const DATABASE_FILE: &str = "scopewatch.db";
 /// One step per schema version: step `n` (from zero) leads from schema `n` to `n + 1`.
 const STEPS: &[&str] = &[include_str!("schema.sql")];
 
+/// The schema of this build.
+pub(super) const SCHEMA: i64 = STEPS.len() as i64;
+
 /// How long a statement waits for another program that holds the database, before the writer tells and tries again.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -1,0 +1,264 @@
+//! The ledger row by row, for the tables that users read. Every listing has an order that does not depend on the order
+//! in which files came.
+
+use rusqlite::Row;
+use serde_json::{Map, Value};
+
+use super::groups::{exact_relation, group_name};
+use super::reader::LedgerReader;
+use super::rows::Columns;
+use crate::paths::RelativePath;
+use crate::store::{Identity, LedgerError, PixelDigest};
+use crate::units::PlaneIndex;
+
+/// A row of `files.csv`.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the columns are explained where they are filled: records.rs and schema.sql")]
+pub struct FileListing {
+    pub root: String,
+    pub path: RelativePath,
+    pub state: String,
+    pub reason: String,
+    pub version: i64,
+    pub format: Option<String>,
+    pub identity: Identity,
+    pub size_bytes: u64,
+    pub n_planes: i64,
+    pub n_todo: i64,
+    pub n_rejected: i64,
+    pub n_missing: i64,
+    pub nuclei: Option<i64>,
+}
+
+/// A row of `planes.csv`: a plane with results, or one that was given up.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the columns are explained where they are filled: records.rs and schema.sql")]
+pub struct PlaneListing {
+    pub root: String,
+    pub path: RelativePath,
+    pub index: PlaneIndex,
+    pub state: String,
+    pub version: i64,
+    pub digest: Option<PixelDigest>,
+    pub blank: Option<String>,
+    pub reason: Option<String>,
+    pub identity: Identity,
+    pub figures: Map<String, Value>,
+}
+
+/// A group of duplicates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupListing {
+    /// Its name in reports.
+    pub name: String,
+    /// `exact`.
+    pub kind: String,
+    /// Root, path and plane; the representative has no relation. By root, path and plane.
+    pub members: Vec<GroupMember>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMember {
+    /// Name of its root.
+    pub root: String,
+    /// Its file.
+    pub path: RelativePath,
+    /// The plane.
+    pub index: PlaneIndex,
+    /// What it is to the representative; none for the representative itself.
+    pub relation: Option<&'static str>,
+}
+
+/// A member as read, before the representative of its group is known.
+struct RawMember {
+    key: Vec<u8>,
+    kind: String,
+    is_representative: bool,
+    byte_class: i64,
+    member: GroupMember,
+}
+
+impl LedgerReader {
+    /// Runs several listings over one state of the ledger.
+    pub fn in_snapshot<T, E: From<LedgerError>>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.connection.execute_batch("BEGIN").map_err(LedgerError::from)?;
+        let result = read(self);
+        // nothing was written that could be lost
+        let _ = self.connection.execute_batch("ROLLBACK");
+        result
+    }
+
+    /// The names of the roots that hold files, in order.
+    pub fn root_names(&self) -> Result<Vec<String>, LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT name FROM root WHERE EXISTS (SELECT 1 FROM file WHERE root_id = root.id) ORDER BY name",
+        )?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Every file, by root and path.
+    pub fn each_file<E: From<LedgerError>>(
+        &self,
+        visit: impl FnMut(FileListing) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each(
+            "SELECT root.name, folder, file.name, state, reason, version, format, plate, run, cycle, well, site, \
+             size_bytes, n_planes, n_todo, n_rejected, n_missing, \
+             (SELECT sum(nuclei) FROM plane WHERE file_id = file.id AND plane.state = 'done') \
+             FROM root CROSS JOIN file ON root_id = root.id ORDER BY root.name, folder, file.name",
+            |row| {
+                let mut column = Columns::new(row);
+                Ok(FileListing {
+                    root: column.next()?,
+                    path: column.path()?,
+                    state: column.next()?,
+                    reason: column.next()?,
+                    version: column.next()?,
+                    format: column.next()?,
+                    identity: Identity {
+                        plate: column.next()?,
+                        run: column.next()?,
+                        cycle: column.next()?,
+                        well: column.next()?,
+                        site: column.next()?,
+                        ..Identity::default()
+                    },
+                    size_bytes: column.next::<i64>()? as u64,
+                    n_planes: column.next()?,
+                    n_todo: column.next()?,
+                    n_rejected: column.next()?,
+                    n_missing: column.next()?,
+                    nuclei: column.next()?,
+                })
+            },
+            visit,
+        )
+    }
+
+    /// The names of all figures that planes have, in order.
+    pub fn figure_names(&self) -> Result<Vec<String>, LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT DISTINCT figure.key FROM plane, json_each(figures) AS figure ORDER BY 1",
+        )?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Every plane that has results or was given up, by root, path and plane.
+    pub fn each_plane<E: From<LedgerError>>(
+        &self,
+        visit: impl FnMut(PlaneListing) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each(
+            "SELECT root.name, folder, file.name, t, p, z, c, plane.state, plane.reported_version, digest, blank, \
+             plane.reason, plane.plate, plane.run, plane.cycle, plane.well, plane.site, channel, t_known, z_known, \
+             figures FROM root CROSS JOIN file ON root_id = root.id CROSS JOIN plane ON file_id = file.id \
+             WHERE plane.state != 'todo' OR digest IS NOT NULL \
+             ORDER BY root.name, folder, file.name, t, p, z, c",
+            read_plane,
+            visit,
+        )
+    }
+
+    /// Every group, by kind and name.
+    pub fn each_group<E: From<LedgerError>>(
+        &self,
+        mut visit: impl FnMut(GroupListing) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut group: Vec<RawMember> = Vec::new();
+        self.each(
+            "SELECT key, kind, representative = plane.id, byte_class, root.name, folder, file.name, t, p, z, c \
+             FROM dup_group JOIN dup_member ON group_id = dup_group.id JOIN plane ON plane.id = plane_id \
+             JOIN file ON file.id = file_id JOIN root ON root.id = root_id \
+             ORDER BY kind, key, root.name, folder, file.name, t, p, z, c",
+            RawMember::read,
+            |raw: RawMember| {
+                if group.last().is_some_and(|last| (&last.kind, &last.key) != (&raw.kind, &raw.key)) {
+                    visit(listed(std::mem::take(&mut group))?)?;
+                }
+                group.push(raw);
+                Ok::<_, E>(())
+            },
+        )?;
+        if group.is_empty() { Ok(()) } else { visit(listed(group)?) }
+    }
+
+    fn each<T, E: From<LedgerError>>(
+        &self,
+        sql: &str,
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        mut visit: impl FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(LedgerError::from)?;
+        let mut rows = statement.query([]).map_err(LedgerError::from)?;
+        while let Some(row) = rows.next().map_err(LedgerError::from)? {
+            visit(read(row).map_err(LedgerError::from)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn read_plane(row: &Row<'_>) -> rusqlite::Result<PlaneListing> {
+    let mut column = Columns::new(row);
+    Ok(PlaneListing {
+        root: column.next()?,
+        path: column.path()?,
+        index: column.index()?,
+        state: column.next()?,
+        version: column.next()?,
+        digest: column.next()?,
+        blank: column.next()?,
+        reason: column.next()?,
+        identity: Identity {
+            plate: column.next()?,
+            run: column.next()?,
+            cycle: column.next()?,
+            well: column.next()?,
+            site: column.next()?,
+            channel: column.next()?,
+            t: column.next()?,
+            z: column.next()?,
+        },
+        // the writer put JSON there
+        figures: serde_json::from_str(&column.next::<String>()?).unwrap_or_default(),
+    })
+}
+
+impl RawMember {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let mut column = Columns::new(row);
+        Ok(Self {
+            key: column.next()?,
+            kind: column.next()?,
+            is_representative: column.next()?,
+            byte_class: column.next()?,
+            member: GroupMember {
+                root: column.next()?,
+                path: column.path()?,
+                index: column.index()?,
+                relation: None,
+            },
+        })
+    }
+}
+
+/// A group with the relations of its members to the representative.
+fn listed(group: Vec<RawMember>) -> Result<GroupListing, LedgerError> {
+    let representative = group
+        .iter()
+        .find(|raw| raw.is_representative)
+        .map(|raw| (raw.byte_class, raw.member.index, group_name(&raw.key), raw.kind.clone()))
+        .ok_or_else(|| LedgerError::Damaged("a group without its representative".into()))?;
+    let (byte_class, index, name, kind) = representative;
+    let relate = |raw: RawMember| GroupMember {
+        relation: (!raw.is_representative)
+            .then(|| exact_relation((byte_class, index), (raw.byte_class, raw.member.index))),
+        ..raw.member
+    };
+    Ok(GroupListing { name, kind, members: group.into_iter().map(relate).collect() })
+}
