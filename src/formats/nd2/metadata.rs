@@ -96,19 +96,19 @@ fn picture_planes(picture: &Level) -> Vec<&Level> {
     let Some(planes) = planes.level("sPlaneNew").or_else(|| planes.level("sPlane")) else {
         return Vec::new();
     };
-    let number = |name: &str| name.strip_prefix('a').and_then(|digits| digits.parse::<u32>().ok());
-    let level = |(name, value)| match value {
-        &Value::Level(ref plane) => Some((number(name), plane)),
-        _ => None,
-    };
-    let mut numbered: Vec<(Option<u32>, &Level)> =
-        planes.0.iter().map(|(n, v)| (n.as_str(), v)).filter_map(level).collect();
-    if numbered.iter().all(|(number, _)| number.is_some()) {
-        numbered.sort_by_key(|(number, _)| *number);
-        numbered.into_iter().map(|(_, plane)| plane).collect()
-    } else {
-        planes.levels().collect()
+    let number = |name: &str| name.strip_prefix('a')?.parse::<u32>().ok();
+    let mut planes: Vec<(Option<u32>, &Level)> = planes
+        .0
+        .iter()
+        .filter_map(|(name, value)| match value {
+            Value::Level(plane) => Some((number(name), plane)),
+            _ => None,
+        })
+        .collect();
+    if planes.iter().all(|(number, _)| number.is_some()) {
+        planes.sort_by_key(|(number, _)| *number);
     }
+    planes.into_iter().map(|(_, plane)| plane).collect()
 }
 
 fn channel(plane: &Level, n_samples: u32) -> Channel {

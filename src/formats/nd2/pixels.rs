@@ -74,22 +74,23 @@ impl FrameReader {
         out: &mut [u8],
     ) -> Result<(), FormatError> {
         let data_length = from.seek_to_pixels()?;
-        match self.attributes.compression {
+        self.cached = None;
+        let (row_bytes, kept) = match self.attributes.compression {
             Compression::None => {
                 let row_bytes = self.row_bytes(data_length)?;
-                self.fill(from.frame, from.source, row_bytes, gather, out)
+                (row_bytes, self.fill(from.source, row_bytes, gather, out)?)
             }
             Compression::Zlib => {
-                let stated = self.attributes.row_bytes_stated.max(self.attributes.row_bytes_packed());
+                let row_bytes =
+                    self.attributes.row_bytes_stated.max(self.attributes.row_bytes_packed()) as usize;
                 let mut stream = flate2::read::ZlibDecoder::new(from.source.take(data_length));
-                self.fill(from.frame, &mut stream, stated as usize, gather, out)
-                    .and_then(|()| expect_end(&mut stream))
-                    .map_err(|error| {
-                        self.cached = None;
-                        error
-                    })
+                let kept = self.fill(&mut stream, row_bytes, gather, out)?;
+                expect_end(&mut stream)?;
+                (row_bytes, kept)
             }
-        }
+        };
+        self.cached = kept.then_some((from.frame, row_bytes));
+        Ok(())
     }
 
     /// Bytes from one row to the next: as stated, unless the length of the frame says otherwise.
@@ -111,32 +112,29 @@ impl FrameReader {
         }
     }
 
+    /// Reads all rows of a frame into `out`, and says whether `self.rows` still holds all of them.
     fn fill(
         &mut self,
-        frame: u32,
         input: &mut impl Read,
         row_bytes: usize,
         gather: &Gather,
         out: &mut [u8],
-    ) -> Result<(), FormatError> {
+    ) -> Result<bool, FormatError> {
         let height = self.attributes.height as usize;
         if gather.takes_whole_rows(row_bytes) {
-            return read_rows(input, out);
+            read_rows(input, out)?;
+            return Ok(false);
         }
         let frame_bytes = row_bytes as u64 * u64::from(self.attributes.height);
         let keeps = gather.is_one_of_several() && frame_bytes <= FRAME_CACHE_BYTES_MAX;
         let rows_per_block = if keeps { height } else { (BLOCK_BYTES / row_bytes).clamp(1, height) };
-        self.cached = None;
         self.rows.resize(rows_per_block * row_bytes, 0);
         for out in out.chunks_mut(rows_per_block * gather.row_bytes_out) {
             let rows = &mut self.rows[..out.len() / gather.row_bytes_out * row_bytes];
             read_rows(input, rows)?;
             gather.rows(rows, row_bytes, out);
         }
-        if keeps {
-            self.cached = Some((frame, row_bytes));
-        }
-        Ok(())
+        Ok(keeps)
     }
 }
 
