@@ -30,7 +30,7 @@ use tags::tag;
 pub use tags::{ByteOrder, Predictor};
 pub use writer::{ChunkShape, TiffWriter, WriteCompression, WriteOptions, encode, write_planes};
 
-use super::{Container, FormatError, Limits, Metadata, Plane, PlaneEntry, Source};
+use super::{Container, FormatError, FormatErrorKind, Limits, Metadata, Plane, PlaneEntry, Source};
 
 /// An opened TIFF: the chain of directories was walked and every strip and tile lies inside the file.
 ///
@@ -136,8 +136,16 @@ impl Survey {
                 "the description is reserved, but not written, as in a stack that is still acquired";
             return Err(FormatError::incomplete(message).at(directory.at));
         }
-        let layout = Layout::read(reader, directory, header.order, limits)?;
+        check_sub_directories(reader, directory, header, limits)?;
         let reduced = is_reduced(directory);
+        let layout = match (Layout::read(reader, directory, header.order, limits), self.pages.first()) {
+            // a thumbnail of a kind that is not read does no harm, but it counts as a page
+            (Err(error), Some(first)) if reduced && error.kind == FormatErrorKind::Unsupported => {
+                self.pages.push(Page { at: directory.at, reduced, ..*first });
+                return Ok(());
+            }
+            (layout, _) => layout?,
+        };
         if self.pages.is_empty() {
             self.facts = Facts::read(reader, directory, limits)?;
             self.hints = self.facts.hints(limits)?;
@@ -179,6 +187,26 @@ fn is_reduced(directory: &Directory) -> bool {
     const MASK: u64 = 4;
     let kind = directory.uint(tag::NEW_SUBFILE_TYPE).unwrap_or(0);
     kind & (REDUCED | MASK) != 0 || directory.uint(tag::SUBFILE_TYPE) == Some(2)
+}
+
+/// Coarser resolutions may be the last thing in the file: they are no planes, but they have to be there.
+fn check_sub_directories(
+    reader: &mut FileReader<Box<dyn Source>>,
+    directory: &Directory,
+    header: &Header,
+    limits: &Limits,
+) -> Result<(), FormatError> {
+    let offsets = directory.uints(reader, tag::SUB_DIRECTORIES, limits)?;
+    for at in offsets.into_iter().filter(|at| *at != 0).take(limits.depth_max as usize) {
+        let found = Directory::read(reader, header, at)
+            .and_then(|directory| Layout::read(reader, &directory, header.order, limits));
+        if let Err(error) = found
+            && error.kind == FormatErrorKind::Incomplete
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// Recognises a stack whose planes lie one behind the other under a single directory: MetaMorph's, and ImageJ's above
