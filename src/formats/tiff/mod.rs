@@ -213,7 +213,7 @@ fn check_sub_directories(
 /// 4 GiB. Gives the number of planes and the bytes of each.
 ///
 /// # Errors
-/// `incomplete` when such a stack does not lie inside the file.
+/// `incomplete` when such a stack does not lie inside the file, `malformed` when it would cover its directory.
 fn stack_of(
     reader: &FileReader<Box<dyn Source>>,
     directory: &Directory,
@@ -229,6 +229,10 @@ fn stack_of(
     let (Ok(n), Some(total)) = (u32::try_from(n), data.length.checked_mul(n)) else { return Ok(None) };
     if n < 2 || (metamorph < 2 && total < IMAGEJ_BYTES_MIN) {
         return Ok(None);
+    }
+    if directory.stands_in(data.offset..data.offset.saturating_add(total)) {
+        return Err(FormatError::malformed(format!("the {n} planes of a stack would cover its directory"))
+            .at(directory.at));
     }
     reader.check("the stack's last plane", data.offset, total)?;
     Ok(Some((n, data.length)))
