@@ -1,6 +1,7 @@
 //! The chain of directories: header, entries, typed values; every offset is checked against the file's length.
 
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 
 use super::tags::ByteOrder;
 use crate::formats::{FormatError, Limits};
@@ -207,6 +208,11 @@ impl Directory {
     /// Whether a tag is announced without any content, as Micro-Manager does for a description that comes last.
     pub(super) fn is_reserved(&self, tag: u16) -> bool {
         self.entries.iter().any(|entry| entry.tag == tag && entry.count == 0)
+    }
+
+    /// Whether the directory, or the value of one of its tags, starts in a range of the file.
+    pub(super) fn stands_in(&self, range: Range<u64>) -> bool {
+        range.contains(&self.at) || self.entries.iter().any(|entry| range.contains(&entry.value_at))
     }
 
     /// Refuses a directory that gives one of these tags two different values.

@@ -30,7 +30,7 @@ use tags::tag;
 pub use tags::{ByteOrder, Predictor};
 pub use writer::{ChunkShape, TiffWriter, WriteCompression, WriteOptions, encode, write_planes};
 
-use super::{Container, FormatError, Limits, Metadata, Plane, PlaneEntry, Source};
+use super::{Container, FormatError, FormatErrorKind, Limits, Metadata, Plane, PlaneEntry, Source};
 
 /// An opened TIFF: the chain of directories was walked and every strip and tile lies inside the file.
 ///
@@ -136,8 +136,16 @@ impl Survey {
                 "the description is reserved, but not written, as in a stack that is still acquired";
             return Err(FormatError::incomplete(message).at(directory.at));
         }
-        let layout = Layout::read(reader, directory, header.order, limits)?;
+        check_sub_directories(reader, directory, header, limits)?;
         let reduced = is_reduced(directory);
+        let layout = match (Layout::read(reader, directory, header.order, limits), self.pages.first()) {
+            // a thumbnail of a kind that is not read does no harm, but it counts as a page
+            (Err(error), Some(first)) if reduced && error.kind == FormatErrorKind::Unsupported => {
+                self.pages.push(Page { at: directory.at, reduced, ..*first });
+                return Ok(());
+            }
+            (layout, _) => layout?,
+        };
         if self.pages.is_empty() {
             self.facts = Facts::read(reader, directory, limits)?;
             self.hints = self.facts.hints(limits)?;
@@ -181,11 +189,31 @@ fn is_reduced(directory: &Directory) -> bool {
     kind & (REDUCED | MASK) != 0 || directory.uint(tag::SUBFILE_TYPE) == Some(2)
 }
 
+/// Coarser resolutions may be the last thing in the file: they are no planes, but they have to be there.
+fn check_sub_directories(
+    reader: &mut FileReader<Box<dyn Source>>,
+    directory: &Directory,
+    header: &Header,
+    limits: &Limits,
+) -> Result<(), FormatError> {
+    let offsets = directory.uints(reader, tag::SUB_DIRECTORIES, limits)?;
+    for at in offsets.into_iter().filter(|at| *at != 0).take(limits.depth_max as usize) {
+        let found = Directory::read(reader, header, at)
+            .and_then(|directory| Layout::read(reader, &directory, header.order, limits));
+        if let Err(error) = found
+            && error.kind == FormatErrorKind::Incomplete
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
 /// Recognises a stack whose planes lie one behind the other under a single directory: MetaMorph's, and ImageJ's above
 /// 4 GiB. Gives the number of planes and the bytes of each.
 ///
 /// # Errors
-/// `incomplete` when such a stack does not lie inside the file.
+/// `incomplete` when such a stack does not lie inside the file, `malformed` when it would cover its directory.
 fn stack_of(
     reader: &FileReader<Box<dyn Source>>,
     directory: &Directory,
@@ -201,6 +229,10 @@ fn stack_of(
     let (Ok(n), Some(total)) = (u32::try_from(n), data.length.checked_mul(n)) else { return Ok(None) };
     if n < 2 || (metamorph < 2 && total < IMAGEJ_BYTES_MIN) {
         return Ok(None);
+    }
+    if directory.stands_in(data.offset..data.offset.saturating_add(total)) {
+        return Err(FormatError::malformed(format!("the {n} planes of a stack would cover its directory"))
+            .at(directory.at));
     }
     reader.check("the stack's last plane", data.offset, total)?;
     Ok(Some((n, data.length)))

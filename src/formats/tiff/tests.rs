@@ -1,5 +1,7 @@
 //! What goes through our own writer comes back; what is cut, flipped, looped or lies is refused without harm.
 
+mod stored;
+
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

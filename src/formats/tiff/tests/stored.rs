@@ -1,0 +1,184 @@
+//! Ways of storing pixels that our writer does not have, put together by hand.
+
+use ::fax::encoder::Encoder;
+use ::fax::{Color, VecWriter};
+use image::ImageEncoder;
+
+use super::*;
+
+/// A little-endian file of one page: tags as SHORT or LONG by their size, strips or tiles behind each other.
+fn single_page(tags: &[(u16, &[u32])], chunks: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = b"II\x2A\0\0\0\0\0".to_vec();
+    let mut offsets = Vec::new();
+    for chunk in chunks {
+        offsets.push(bytes.len() as u32);
+        bytes.extend_from_slice(chunk);
+    }
+    let lengths: Vec<u32> = chunks.iter().map(|chunk| chunk.len() as u32).collect();
+    let tiled = tags.iter().any(|(tag, _)| *tag == tag::TILE_WIDTH);
+    let places = if tiled {
+        [tag::TILE_OFFSETS, tag::TILE_BYTE_COUNTS]
+    } else {
+        [tag::STRIP_OFFSETS, tag::STRIP_BYTE_COUNTS]
+    };
+    let mut all: Vec<(u16, Vec<u32>)> = tags.iter().map(|(tag, values)| (*tag, values.to_vec())).collect();
+    all.extend([(places[0], offsets), (places[1], lengths)]);
+    all.sort();
+    let mut directory = (all.len() as u16).to_le_bytes().to_vec();
+    for (tag, values) in &all {
+        directory.extend(tag.to_le_bytes());
+        directory.extend(4_u16.to_le_bytes());
+        directory.extend((values.len() as u32).to_le_bytes());
+        if let [value] = values[..] {
+            directory.extend(value.to_le_bytes());
+        } else {
+            directory.extend((bytes.len() as u32).to_le_bytes());
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        }
+    }
+    directory.extend([0; 4]);
+    let at = bytes.len() as u32;
+    bytes[4..8].copy_from_slice(&at.to_le_bytes());
+    bytes.extend(directory);
+    bytes
+}
+
+fn samples_of(bytes: &[u8]) -> Samples {
+    read_all(bytes).unwrap().remove(0).samples
+}
+
+#[test]
+fn packed_samples_are_widened_and_rows_start_at_bytes() {
+    let shape: &[(u16, &[u32])] = &[(tag::WIDTH, &[3]), (tag::HEIGHT, &[2]), (tag::BITS_PER_SAMPLE, &[12])];
+    let data = [0x12, 0x3A, 0xBC, 0xDE, 0xF0, 0x00, 0x10, 0x02, 0x00, 0x30];
+    let expected = Samples::Uint16(vec![0x123, 0xABC, 0xDEF, 0x001, 0x002, 0x003]);
+    assert_eq!(samples_of(&single_page(shape, &[&data])), expected);
+    let reversed: Vec<u8> = data.iter().map(|byte| byte.reverse_bits()).collect();
+    let with_order = [shape, &[(tag::FILL_ORDER, &[2])]].concat();
+    assert_eq!(samples_of(&single_page(&with_order, &[&reversed])), expected);
+    // differences wrap at 12 bits
+    let with_predictor = [shape, &[(tag::PREDICTOR, &[2])]].concat();
+    let summed = Samples::Uint16(vec![0x123, 0xBDF, 0x9CE, 0x001, 0x003, 0x006]);
+    assert_eq!(samples_of(&single_page(&with_predictor, &[&data])), summed);
+}
+
+#[test]
+fn planes_of_samples_are_interleaved() {
+    let tags: &[(u16, &[u32])] = &[
+        (tag::WIDTH, &[2]),
+        (tag::HEIGHT, &[3]),
+        (tag::BITS_PER_SAMPLE, &[8, 8]),
+        (tag::SAMPLES_PER_PIXEL, &[2]),
+        (tag::ROWS_PER_STRIP, &[2]),
+        (tag::PLANAR, &[2]),
+    ];
+    let bytes = single_page(tags, &[&[1, 2, 3, 4], &[5, 6], &[11, 12, 13, 14], &[15, 16]]);
+    let expected = vec![1, 11, 2, 12, 3, 13, 4, 14, 5, 15, 6, 16];
+    assert_eq!(samples_of(&bytes), Samples::Uint8(expected));
+}
+
+#[test]
+fn palettes_stay_indices_and_white_is_zero_stays_as_stored() {
+    for photometric in [0, 3] {
+        let tags: &[(u16, &[u32])] = &[
+            (tag::WIDTH, &[4]),
+            (tag::HEIGHT, &[1]),
+            (tag::BITS_PER_SAMPLE, &[4]),
+            (tag::PHOTOMETRIC, &[photometric]),
+        ];
+        assert_eq!(samples_of(&single_page(tags, &[&[0x1F, 0x20]])), Samples::Uint8(vec![1, 15, 2, 0]));
+    }
+}
+
+#[test]
+fn fax_rows_come_back_as_stored_bits() {
+    const WIDTH: u16 = 21;
+    let black = |row: u16, column: u16| (row * 5 + column) % 7 < 3;
+    let mut encoder = Encoder::new(VecWriter::new());
+    for row in 0..6 {
+        let pixels = (0..WIDTH).map(|column| if black(row, column) { Color::Black } else { Color::White });
+        let Ok(()) = encoder.encode_line(pixels, WIDTH);
+    }
+    let Ok(writer) = encoder.finish();
+    let data = writer.finish();
+    let tags: &[(u16, &[u32])] =
+        &[(tag::WIDTH, &[WIDTH.into()]), (tag::HEIGHT, &[6]), (tag::COMPRESSION, &[4])];
+    let expected = (0..6).flat_map(|row| (0..WIDTH).map(move |column| u8::from(black(row, column))));
+    assert_eq!(samples_of(&single_page(tags, &[&data])), Samples::Uint8(expected.collect()));
+    let cut = single_page(tags, &[&data[..data.len() / 2]]);
+    assert_eq!(read_all(&cut).unwrap_err().kind, FormatErrorKind::Malformed);
+}
+
+#[test]
+fn huffman_rows_are_aligned_to_bytes() {
+    // white 2 (0111), black 3 (10), white 3 (1000); then white 0 (00110101), black 8 (000101)
+    let data = [0b0111_1010, 0b0000_0000, 0b0011_0101, 0b0001_0100];
+    let tags: &[(u16, &[u32])] = &[(tag::WIDTH, &[8]), (tag::HEIGHT, &[2]), (tag::COMPRESSION, &[2])];
+    let expected = vec![0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1];
+    assert_eq!(samples_of(&single_page(tags, &[&data])), Samples::Uint8(expected));
+}
+
+#[test]
+fn jpeg_strips_are_colours_or_refused() {
+    let pixels: Vec<u8> = (0..16 * 16).flat_map(|i| [(i / 16 * 16) as u8, 128, 40]).collect();
+    let mut data = Vec::new();
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut data, 100);
+    encoder.write_image(&pixels, 16, 16, image::ExtendedColorType::Rgb8).unwrap();
+    let tags = |rows| -> Vec<(u16, Vec<u32>)> {
+        vec![
+            (tag::WIDTH, vec![16]),
+            (tag::HEIGHT, vec![rows]),
+            (tag::BITS_PER_SAMPLE, vec![8, 8, 8]),
+            (tag::SAMPLES_PER_PIXEL, vec![3]),
+            (tag::COMPRESSION, vec![7]),
+            (tag::PHOTOMETRIC, vec![6]),
+        ]
+    };
+    let file = |rows| {
+        let tags = tags(rows);
+        let tags: Vec<(u16, &[u32])> = tags.iter().map(|(tag, values)| (*tag, &values[..])).collect();
+        single_page(&tags, &[&data])
+    };
+    let Samples::Uint8(found) = samples_of(&file(16)) else { panic!("8-bit samples") };
+    let worst = found.iter().zip(&pixels).map(|(a, b)| a.abs_diff(*b)).max();
+    assert!(worst.unwrap() <= 6, "differs by {worst:?}");
+    assert_eq!(read_all(&file(17)).unwrap_err().kind, FormatErrorKind::Malformed);
+}
+
+#[test]
+fn metamorph_stacks_have_all_their_planes() {
+    let tags: &[(u16, &[u32])] = &[
+        (tag::WIDTH, &[2]),
+        (tag::HEIGHT, &[2]),
+        (tag::BITS_PER_SAMPLE, &[8]),
+        (tag::METAMORPH_UIC2, &[0, 0, 0]),
+    ];
+    let bytes = single_page(tags, &[&[1, 2, 3, 4]]);
+    // the directory itself would be taken for pixels if nobody looked
+    assert_eq!(kind_of(&bytes), FormatErrorKind::Malformed);
+    let mut longer = single_page(tags, &[&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]);
+    let planes = read_all(&longer).unwrap();
+    let values: Vec<Samples> = planes.into_iter().map(|plane| plane.samples).collect();
+    let expected = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]].map(|four| Samples::Uint8(four.to_vec()));
+    assert_eq!(values, expected);
+    longer.truncate(longer.len() - 1);
+    assert_eq!(read_all(&longer).unwrap_err().kind, FormatErrorKind::Incomplete);
+}
+
+#[test]
+fn thumbnails_are_no_planes_and_sub_directories_must_be_there() {
+    let page: &[(u16, &[u32])] = &[(tag::WIDTH, &[2]), (tag::HEIGHT, &[1]), (tag::BITS_PER_SAMPLE, &[8])];
+    let alone = [page, &[(tag::NEW_SUBFILE_TYPE, &[1])]].concat();
+    assert_eq!(read_all(&single_page(&alone, &[&[7, 8]])).unwrap().len(), 1, "nothing else to show");
+    let with_child = [page, &[(tag::SUB_DIRECTORIES, &[100_000])]].concat();
+    assert_eq!(kind_of(&single_page(&with_child, &[&[7, 8]])), FormatErrorKind::Incomplete);
+}
+
+#[test]
+fn a_tag_that_says_two_things_is_refused() {
+    let tags: &[(u16, &[u32])] =
+        &[(tag::WIDTH, &[2]), (tag::WIDTH, &[3]), (tag::HEIGHT, &[1]), (tag::BITS_PER_SAMPLE, &[8])];
+    assert_eq!(kind_of(&single_page(tags, &[&[7, 8, 9]])), FormatErrorKind::Malformed);
+    let same = [&tags[1..], &[(tag::WIDTH, &[3][..])]].concat();
+    assert_eq!(samples_of(&single_page(&same, &[&[7, 8, 9]])), Samples::Uint8(vec![7, 8, 9]));
+}
