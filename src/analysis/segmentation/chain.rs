@@ -2,7 +2,7 @@
 
 use super::SegmentationSettings;
 use super::background::Background;
-use super::clump::{SplitRule, Splitter};
+use super::clump::{RimRule, SplitRule, Splitter};
 use super::components::{Components, Run};
 use super::mask::{MaskRule, mask_runs};
 use super::patch::Patch;
@@ -132,14 +132,9 @@ impl Finder<'_> {
     fn mean_inside(&self) -> f64 {
         let (patch, width) = (&self.patch, self.image.width);
         let mut sum = 0_u64;
-        for row in 0..patch.rows - 2 {
-            let levels = &self.image.levels[patch.plane_index(row, width)..][..patch.stride - 2];
-            let mask = &patch.mask[(row + 1) * patch.stride + 1..];
-            sum += levels
-                .iter()
-                .zip(mask)
-                .map(|(&level, &mask)| u64::from(level) * u64::from(mask))
-                .sum::<u64>();
+        for (index, row) in patch.plane_rows(width) {
+            let pixels = self.image.levels[row].iter().zip(&patch.mask[index..]);
+            sum += pixels.map(|(&level, &mask)| u64::from(level) * u64::from(mask)).sum::<u64>();
         }
         sum as f64 / patch.area as f64
     }
@@ -196,11 +191,12 @@ impl Finder<'_> {
 
     fn split(&mut self, components: &Components, radius: f64, radii: RadiusRange) {
         self.labels = vec![0; self.image.levels.len()];
-        let rule = SplitRule::new(radius.max(2.0), self.settings.split_depth, self.settings.intensity_weight);
+        let rule = SplitRule::new(radius.max(2.0), self.settings);
         let typical = std::f64::consts::PI * radius * radius;
         let area_min = (self.settings.area_min_fraction * typical)
             .max(std::f64::consts::PI * radii.min * radii.min)
             .max(AREA_MIN_PX as f64);
+        let rim = RimRule { background: self.background.level, fraction: self.settings.rim_fraction };
         let mut areas = Vec::new();
         for runs in components.iter() {
             if !self.take(runs) || (self.patch.area as f64) < area_min {
@@ -208,6 +204,7 @@ impl Finder<'_> {
             }
             self.splitter.measure_distance(&self.patch);
             let n = self.splitter.split(&self.patch, self.image, self.floor, &rule);
+            self.splitter.take_rims_off(n, &self.patch, self.image, rim);
             areas.clear();
             areas.resize(n as usize + 1, 0_u32);
             for &label in &self.splitter.labels {
@@ -226,11 +223,8 @@ impl Finder<'_> {
 
     /// Writes the patch's labels into the plane, `ids` being the plane's label of each.
     fn write(&mut self, ids: &[u32]) {
-        let patch = &self.patch;
-        for row in 0..patch.rows - 2 {
-            let to = &mut self.labels[patch.plane_index(row, self.image.width)..][..patch.stride - 2];
-            let from = &self.splitter.labels[(row + 1) * patch.stride + 1..];
-            for (to, &label) in to.iter_mut().zip(from) {
+        for (index, row) in self.patch.plane_rows(self.image.width) {
+            for (to, &label) in self.labels[row].iter_mut().zip(&self.splitter.labels[index..]) {
                 if label != 0 {
                     *to = ids[label as usize];
                 }

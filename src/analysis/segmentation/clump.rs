@@ -1,5 +1,6 @@
 //! Splits one connected component into nuclei.
 
+use super::SegmentationSettings;
 use super::blur::{Kernel, PatchBlur};
 use super::chain::LevelImage;
 use super::distance::DistanceTransform;
@@ -28,15 +29,24 @@ pub(super) struct SplitRule {
 
 impl SplitRule {
     /// A rule for nuclei of the given radius in pixels.
-    pub(super) fn new(radius: f64, depth: f64, intensity_weight: f64) -> Self {
+    pub(super) fn new(radius: f64, settings: &SegmentationSettings) -> Self {
         Self {
             radius,
-            depth,
-            intensity_weight: intensity_weight as f32,
+            depth: settings.split_depth,
+            intensity_weight: settings.intensity_weight as f32,
             distance_kernel: Kernel::gaussian(DISTANCE_BLUR * radius),
             intensity_kernel: Kernel::gaussian(INTENSITY_BLUR * radius),
         }
     }
+}
+
+/// How much of a nucleus' rim is glow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RimRule {
+    /// Level of the background.
+    pub(super) background: f64,
+    /// Part of the nucleus' upper quartile above the background that its pixels reach.
+    pub(super) fraction: f64,
 }
 
 /// Splits patches, with buffers that are used again.
@@ -49,6 +59,9 @@ pub(super) struct Splitter {
     shape: Vec<f32>,
     brightness: Vec<f32>,
     surface: Vec<u16>,
+    grouped: Vec<u16>,
+    starts: Vec<u32>,
+    limits: Vec<u16>,
     /// Which nucleus each pixel of the patch belongs to, from 1; 0 outside.
     pub(super) labels: Vec<u32>,
 }
@@ -88,11 +101,9 @@ impl Splitter {
         self.blur.blur(&mut self.shape, stride, &rule.distance_kernel);
         self.brightness.clear();
         self.brightness.resize(patch.mask.len(), 0.0);
-        for row in 0..patch.rows - 2 {
-            let from = &image.levels[patch.plane_index(row, image.width)..][..stride - 2];
-            let start = (row + 1) * stride + 1;
-            let to = &mut self.brightness[start..][..stride - 2];
-            for ((to, from), &mask) in to.iter_mut().zip(from).zip(&patch.mask[start..]) {
+        for (index, row) in patch.plane_rows(image.width) {
+            let to = &mut self.brightness[index..index + row.len()];
+            for ((to, from), &mask) in to.iter_mut().zip(&image.levels[row]).zip(&patch.mask[index..]) {
                 *to = f32::from(from.saturating_sub(floor)) * f32::from(mask);
             }
         }
@@ -107,5 +118,53 @@ impl Splitter {
         }));
         let depth = (rule.depth as f32 * HEIGHTS_PER_RADIUS) as u16;
         self.flooding.flood(&self.surface, stride, depth, &mut self.labels)
+    }
+    /// Takes the rim off each of the patch's `n` nuclei: pixels below `fraction` of its upper quartile, counted from
+    /// the background's level, are its glow. A dim nucleus beside a bright one so keeps its own threshold.
+    pub(super) fn take_rims_off(&mut self, n: u32, patch: &Patch, image: LevelImage<'_>, rim: RimRule) {
+        self.group_by_label(n, patch, image);
+        self.limits.clear();
+        self.limits.push(0);
+        for ends in self.starts.windows(2) {
+            let levels = &mut self.grouped[ends[0] as usize..ends[1] as usize];
+            let quartile = (levels.len() * 3 / 4).min(levels.len().saturating_sub(1));
+            let top = f64::from(*levels.select_nth_unstable(quartile).1);
+            self.limits.push((rim.background + rim.fraction * (top - rim.background)).max(0.0) as u16);
+        }
+        for (index, row) in patch.plane_rows(image.width) {
+            let labels = &mut self.labels[index..index + row.len()];
+            for (label, &level) in labels.iter_mut().zip(&image.levels[row]) {
+                if level < self.limits[*label as usize] {
+                    *label = 0;
+                }
+            }
+        }
+    }
+
+    /// Sorts the levels of the patch's pixels by label: those of label `i` stand at `starts[i - 1]..starts[i]`.
+    fn group_by_label(&mut self, n: u32, patch: &Patch, image: LevelImage<'_>) {
+        self.starts.clear();
+        self.starts.resize(n as usize + 2, 0);
+        for &label in &self.labels {
+            // shifted by one: while grouping, each start moves to its end, which is the next label's start
+            if label != 0 {
+                self.starts[label as usize + 1] += 1;
+            }
+        }
+        for label in 1..self.starts.len() {
+            self.starts[label] += self.starts[label - 1];
+        }
+        self.grouped.clear();
+        self.grouped.resize(self.starts[n as usize + 1] as usize, 0);
+        for (index, row) in patch.plane_rows(image.width) {
+            for (&label, &level) in self.labels[index..].iter().zip(&image.levels[row]) {
+                if label != 0 {
+                    let place = &mut self.starts[label as usize];
+                    self.grouped[*place as usize] = level;
+                    *place += 1;
+                }
+            }
+        }
+        self.starts.truncate(n as usize + 1);
     }
 }

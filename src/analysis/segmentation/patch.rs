@@ -1,5 +1,7 @@
 //! One connected component cut out of the plane, with a margin of one pixel on every side.
 
+use std::ops::Range;
+
 use super::components::Run;
 
 /// A component in its bounding box. Row-major with `stride` pixels a row; the first and last row and column are
@@ -51,9 +53,13 @@ impl Patch {
         (row - self.top + 1) * self.stride + column - self.left + 1
     }
 
-    /// Where the patch's row (counted without the margin) starts in a plane of `width` columns.
-    pub(super) fn plane_index(&self, row: usize, width: usize) -> usize {
-        (self.top + row) * width + self.left
+    /// The rows inside the margin: where each starts in the patch, and where it lies in a plane of `width` columns.
+    pub(super) fn plane_rows(&self, width: usize) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+        let (top, left, stride) = (self.top, self.left, self.stride);
+        (0..self.rows.saturating_sub(2)).map(move |row| {
+            let start = (top + row) * width + left;
+            ((row + 1) * stride + 1, start..start + stride - 2)
+        })
     }
 
     /// Fills the holes (background that no path of side neighbours joins to the outside) of at most `area_max`

@@ -8,12 +8,15 @@ use super::SegmentationError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SegmentationSettings {
-    /// Standard deviation of the Gaussian blur before thresholding, in pixels; 0 to 10, default 0.7.
+    /// Standard deviation of the Gaussian blur before thresholding, in pixels; 0 to 10, default 0.5.
     pub blur_sigma_px: f64,
     /// Side of the square window of the local mean, in pixels; odd, 3 to 1001, default 51.
     pub local_window_px: usize,
-    /// Where the least threshold stands between background (0) and Otsu's level (1); 0.05 to 2, default 0.75.
+    /// Where the least threshold stands between background (0) and Otsu's level (1); 0.05 to 2, default 0.25.
     pub threshold_fraction: f64,
+    /// Least brightness of a nucleus' pixels, as a part of its upper quartile above the background; 0 to 1, default
+    /// 0.4. It sets where the rim of a bright nucleus ends.
+    pub rim_fraction: f64,
     /// Contrast, in standard deviations of the noise, below which a plane holds nothing; 0 to 100, default 3.
     pub noise_gate_sd: f64,
     /// Depth of the saddle between two nuclei, as a part of the nuclear radius, above which they are split;
@@ -21,7 +24,7 @@ pub struct SegmentationSettings {
     pub split_depth: f64,
     /// Weight of the intensity beside the distance to the edge when nuclei are split; 0 to 10, default 1.
     pub intensity_weight: f64,
-    /// Least area of a nucleus as a part of the area of a typical one on the plane; 0 to 1, default 0.08.
+    /// Least area of a nucleus as a part of the area of a typical one on the plane; 0 to 1, default 0.12.
     pub area_min_fraction: f64,
     /// Least diameter of a nucleus in micrometres, where the pixel size is known; above 0, default 2.
     pub diameter_min_um: f64,
@@ -32,13 +35,14 @@ pub struct SegmentationSettings {
 impl Default for SegmentationSettings {
     fn default() -> Self {
         Self {
-            blur_sigma_px: 0.7,
+            blur_sigma_px: 0.5,
             local_window_px: 51,
-            threshold_fraction: 0.75,
+            threshold_fraction: 0.25,
+            rim_fraction: 0.4,
             noise_gate_sd: 3.0,
             split_depth: 0.07,
             intensity_weight: 1.0,
-            area_min_fraction: 0.08,
+            area_min_fraction: 0.12,
             diameter_min_um: 2.0,
             diameter_max_um: 60.0,
         }
@@ -56,6 +60,7 @@ impl SegmentationSettings {
             ("blur_sigma_px", self.blur_sigma_px, 0.0, 10.0, "from 0 to 10 pixels"),
             ("local_window_px", window, 3.0, 1001.0, "odd, from 3 to 1001 pixels"),
             ("threshold_fraction", self.threshold_fraction, 0.05, 2.0, "from 0.05 to 2"),
+            ("rim_fraction", self.rim_fraction, 0.0, 1.0, "from 0 to 1"),
             ("noise_gate_sd", self.noise_gate_sd, 0.0, 100.0, "from 0 to 100 standard deviations"),
             ("split_depth", self.split_depth, 0.0, 1.0, "from 0 to 1"),
             ("intensity_weight", self.intensity_weight, 0.0, 10.0, "from 0 to 10"),
