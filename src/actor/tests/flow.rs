@@ -1,5 +1,7 @@
 //! Back-pressure, ticks and the end of input, and where the time of a stage goes.
 
+use tokio::time::Instant;
+
 use super::*;
 
 /// Takes one item each `pause`.
@@ -118,8 +120,8 @@ async fn the_time_of_a_stage_is_accounted_for() {
     let cases = [
         ([100, 40, 0], [4.0, 6.0, 0.0]),
         ([0, 40, 0], [4.0, 0.0, 0.0]),
-        // the first item needs its job; then the mailbox (2) and the places (2) fill, and the sink sets the pace
-        ([0, 10, 100], [0.04, 0.2, 9.6]),
+        // until mailbox and places are full there is work to do, from then on the sink sets the pace
+        ([0, 10, 100], [0.04, 0.0, 9.67]),
     ];
     for ([source_ms, job_ms, sink_ms], expected) in cases {
         let statistics = Statistics::default();
@@ -128,6 +130,7 @@ async fn the_time_of_a_stage_is_accounted_for() {
         let (to_worker, input) = mailbox(2);
         let (to_sink, sink) = mailbox(2);
         let plan = move |_| Plan { job_ms, ..Plan::default() };
+        let began_at = Instant::now();
         assembly.stage(Worker { plan, side_by_side: SideBySide::default() }, input, to_sink, 1);
         assembly.task("source", |_| async move {
             for n in 0..100 {
@@ -141,6 +144,7 @@ async fn the_time_of_a_stage_is_accounted_for() {
         let snapshots = statistics.snapshot();
         let worker = snapshots.iter().find(|snapshot| snapshot.name == "worker").unwrap();
         check_times(worker, expected);
+        assert!(worker.life_s >= 0.95 * began_at.elapsed().as_secs_f64());
         assert!((worker.work_s - 0.1 * job_ms as f64).abs() < 0.3, "{worker:?}");
     }
 }
