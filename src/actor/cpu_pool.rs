@@ -139,3 +139,88 @@ impl Counters {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    use rayon::prelude::*;
+
+    use super::super::memory::ByteBudget;
+
+    fn pool(n_threads: usize) -> CpuPool {
+        CpuPool::new(NonZeroUsize::new(n_threads).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn jobs_run_on_threads_of_the_pool() {
+        let pool = pool(2);
+        let name = pool.run(|_| std::thread::current().name().map(str::to_owned)).await.unwrap();
+        assert!(name.unwrap().starts_with("cpu-"));
+        let (sum, n_threads) = pool
+            .run(|_| ((0..1000).into_par_iter().sum::<u64>(), rayon::current_num_threads()))
+            .await
+            .unwrap();
+        assert_eq!((sum, n_threads), (499_500, 2));
+        let snapshot = pool.snapshot();
+        assert_eq!(
+            (snapshot.n_threads, snapshot.n_done, snapshot.n_running, snapshot.n_queued),
+            (2, 2, 0, 0)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_the_error_of_its_job_alone() {
+        let pool = pool(1);
+        let n = 7;
+        let error = pool.run(move |_| assert_eq!(n, 8, "planned")).await.unwrap_err();
+        assert!(matches!(&error, JobError::Panicked(message) if message.contains("planned")), "{error}");
+        let deep = pool.run(|_| (0..100).into_par_iter().for_each(|n| assert!(n != 50, "share {n}"))).await;
+        assert_eq!(deep, Err(JobError::Panicked("share 50".to_owned())));
+        assert_eq!(pool.run(|_| 5).await, Ok(5));
+        assert_eq!((pool.snapshot().n_panicked, pool.snapshot().n_done), (2, 3));
+    }
+
+    /// The future is dropped while its job runs and another waits: the first learns it and keeps its memory until it
+    /// ends, the second never begins.
+    #[tokio::test]
+    async fn memory_stays_charged_until_an_abandoned_job_ends() {
+        let pool = pool(1);
+        let budget = ByteBudget::new(1 << 20);
+        let [running, waiting] = [1 << 19; 2].map(|bytes| budget.try_acquire(bytes).unwrap().unwrap());
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let (say, heard) = mpsc::channel();
+        let job = tokio::spawn({
+            let pool = pool.clone();
+            async move {
+                let job = move |flag: &CancelFlag| {
+                    let _memory = running;
+                    begun.send(flag.is_cancelled()).unwrap();
+                    may_go_on.recv().unwrap();
+                    say.send(flag.is_cancelled()).unwrap();
+                };
+                pool.run(job).await
+            }
+        });
+        assert_eq!(has_begun.await, Ok(false));
+        let second = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.run(move |_| drop(waiting)).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!((pool.snapshot().n_running, pool.snapshot().n_queued), (1, 1));
+        for abandoned in [job, second] {
+            abandoned.abort();
+            assert!(abandoned.await.unwrap_err().is_cancelled());
+        }
+        assert_eq!(budget.snapshot().used, 1 << 20, "both are still there");
+        go_on.send(()).unwrap();
+        assert_eq!(heard.recv(), Ok(true));
+        // behind both in the queue
+        pool.run(|_| ()).await.unwrap();
+        assert_eq!(budget.snapshot().used, 0);
+        assert_eq!((pool.snapshot().n_skipped, pool.snapshot().n_done), (1, 2));
+    }
+}

@@ -127,3 +127,68 @@ impl<E> Subscriber<E> {
         Some(Received { n_missed: seq - wanted, event })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn next(subscriber: &mut Subscriber<&str>) -> Option<(u64, u64, &'static str)> {
+        let Received { n_missed, event } = subscriber.recv().await?;
+        // the events of these tests are literals
+        Some((n_missed, event.seq, ["a", "b", "c", "d", "e"].into_iter().find(|text| *text == *event.event)?))
+    }
+
+    #[tokio::test]
+    async fn a_slow_subscriber_learns_how_much_it_has_missed() {
+        let bus = EventBus::new(3);
+        let mut early = bus.subscribe();
+        assert_eq!(early.try_recv(), None);
+        assert_eq!((bus.publish("a"), bus.publish("b")), (1, 2));
+        assert_eq!(next(&mut early).await, Some((0, 1, "a")));
+        let mut late = bus.subscribe();
+        for event in ["c", "d", "e"] {
+            bus.publish(event);
+        }
+        assert_eq!(next(&mut early).await, Some((1, 3, "c")));
+        assert_eq!(next(&mut early).await, Some((0, 4, "d")));
+        assert_eq!(next(&mut late).await, Some((0, 3, "c")));
+        drop(bus);
+        assert_eq!(next(&mut early).await, Some((0, 5, "e")));
+        assert_eq!(next(&mut early).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_subscriber_resumes_where_it_was() {
+        let bus = EventBus::new(3);
+        for event in ["a", "b", "c", "d", "e"] {
+            bus.publish(event);
+        }
+        assert_eq!(next(&mut bus.subscribe_from(4)).await, Some((0, 4, "d")));
+        assert_eq!(next(&mut bus.subscribe_from(2)).await, Some((1, 3, "c")));
+        assert_eq!(bus.subscribe_from(6).try_recv(), None, "it has seen everything");
+        // numbers of an earlier process, and "from the beginning"
+        assert_eq!(next(&mut bus.subscribe_from(7000)).await, Some((0, 3, "c")));
+        assert_eq!(next(&mut bus.subscribe_from(0)).await, Some((0, 3, "c")));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_is_lost_between_looking_and_waiting() {
+        let bus = EventBus::new(100_000);
+        let mut subscriber = bus.subscribe();
+        let reader = tokio::spawn(async move {
+            let mut seqs = Vec::new();
+            while let Some(received) = subscriber.recv().await {
+                assert_eq!(received.n_missed, 0);
+                seqs.push(received.event.seq);
+            }
+            seqs
+        });
+        let writer = std::thread::spawn(move || {
+            for n in 0..20_000 {
+                bus.publish(n);
+            }
+        });
+        writer.join().unwrap();
+        assert_eq!(reader.await.unwrap(), (1..=20_000).collect::<Vec<_>>());
+    }
+}

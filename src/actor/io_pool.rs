@@ -116,3 +116,72 @@ impl Drop for DoneGuard {
         self.0.n_panicked.fetch_add(u64::from(std::thread::panicking()), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn pool(n_places: usize) -> IoPool {
+        IoPool::new(NonZeroUsize::new(n_places).unwrap())
+    }
+
+    #[tokio::test]
+    async fn no_more_jobs_run_at_once_than_there_are_places() {
+        let pool = pool(3);
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let jobs = (0..60).map(|n| {
+            let (pool, now, most) = (pool.clone(), Arc::clone(&now), Arc::clone(&most));
+            tokio::spawn(async move {
+                let job = move |_: &CancelFlag| {
+                    most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    std::thread::yield_now();
+                    now.fetch_sub(1, Ordering::SeqCst);
+                    n
+                };
+                pool.run(job).await
+            })
+        });
+        for (n, job) in jobs.collect::<Vec<_>>().into_iter().enumerate() {
+            assert_eq!(job.await.unwrap(), Ok(n));
+        }
+        assert!((1..=3).contains(&most.load(Ordering::SeqCst)));
+        let expected = IoPoolSnapshot { n_places: 3, n_done: 60, ..IoPoolSnapshot::default() };
+        assert_eq!(pool.snapshot(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_panic_gives_its_place_back() {
+        let pool = pool(1);
+        let result: Result<(), _> = pool.run(|_| panic!("planned {}", 1)).await;
+        assert_eq!(result, Err(JobError::Panicked("planned 1".to_owned())));
+        assert_eq!(pool.run(|_| 2).await, Ok(2));
+        assert_eq!((pool.snapshot().n_panicked, pool.snapshot().n_done), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_job_keeps_its_place_and_learns_of_it() {
+        let pool = pool(1);
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let (say, heard) = mpsc::channel();
+        let job = tokio::spawn({
+            let pool = pool.clone();
+            async move {
+                let job = move |flag: &CancelFlag| {
+                    begun.send(()).unwrap();
+                    may_go_on.recv().unwrap();
+                    say.send(flag.is_cancelled()).unwrap();
+                };
+                pool.run(job).await
+            }
+        });
+        has_begun.await.unwrap();
+        job.abort();
+        assert!(job.await.unwrap_err().is_cancelled());
+        assert_eq!(pool.snapshot().n_running, 1);
+        go_on.send(()).unwrap();
+        assert_eq!(heard.recv(), Ok(true));
+        assert_eq!(pool.run(|_| 3).await, Ok(3));
+    }
+}

@@ -191,3 +191,38 @@ impl Drop for WaitGuard<'_> {
         self.gauge.wait_ns.fetch_add(wait_ns, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_mailbox_makes_the_sender_wait_and_counts_it() {
+        let (sender, mut receiver) = mailbox(2);
+        sender.send(1).await.unwrap();
+        sender.send(2).await.unwrap();
+        assert_eq!(sender.try_send(3), Err(TrySendError::Full(3)));
+        assert_eq!(sender.snapshot().n_waits, 0, "nobody has waited yet");
+        let give_up = tokio::time::timeout(Duration::from_secs(2), sender.send(3)).await;
+        assert!(give_up.is_err());
+        let waiting = tokio::spawn(async move { sender.send(4).await });
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!((receiver.recv().await, receiver.recv().await), (Some(1), Some(2)));
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+        assert_eq!((receiver.recv().await, receiver.recv().await), (Some(4), None));
+        let expected = QueueSnapshot { capacity: 2, length: 0, length_max: 2, n_waits: 2, wait_s: 5.0 };
+        let found = receiver.snapshot();
+        assert_eq!(QueueSnapshot { wait_s: found.wait_s.round(), ..found }, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_mailbox_refuses() {
+        let (sender, receiver) = mailbox(1);
+        sender.send("in vain").await.unwrap();
+        drop(receiver);
+        assert!(sender.is_closed());
+        assert_eq!(sender.send("no").await, Err(Closed));
+        assert_eq!(sender.try_send("no"), Err(TrySendError::Closed("no")));
+        assert_eq!(sender.snapshot().length, 0);
+    }
+}

@@ -229,3 +229,122 @@ impl Drop for WaitGuard<'_> {
         self.inner.wait_ns.fetch_add(wait_ns, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: u64 = 1024;
+
+    fn used(budget: &ByteBudget) -> (u64, u64) {
+        (budget.snapshot().used, budget.snapshot().used_max)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_the_budget_is_refused_at_once() {
+        let budget = ByteBudget::new(10 * KIB + 1023);
+        assert_eq!(budget.budget(), 10 * KIB, "rounded down");
+        let _held = budget.acquire(10 * KIB).await.unwrap();
+        let expected = OverBudget { needed: 10 * KIB + 1, budget: 10 * KIB };
+        assert_eq!(budget.acquire(10 * KIB + 1).await.unwrap_err(), expected);
+        assert_eq!(budget.try_acquire(u64::MAX).unwrap_err().needed, u64::MAX);
+        assert_eq!(expected.to_string(), "needs 10241 bytes of memory, the whole budget is 10240");
+        assert!(budget.try_acquire(1).unwrap().is_none());
+        assert_eq!(budget.try_acquire(0).unwrap().map(|permit| permit.bytes()), Some(0));
+        assert!(ByteBudget::new(u64::MAX).budget() >= 1 << 40);
+    }
+
+    /// A large request is not overtaken by later small ones, nor by those who only try.
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_served_in_order() {
+        let budget = ByteBudget::new(10 * KIB);
+        let mut first = budget.acquire(10 * KIB).await.unwrap();
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let mut waiting = Vec::new();
+        for (name, bytes) in [("large", 8 * KIB), ("small", KIB), ("smaller", 1)] {
+            let (budget, order) = (budget.clone(), Arc::clone(&order));
+            waiting.push(tokio::spawn(async move {
+                let permit = budget.acquire(bytes).await.unwrap();
+                order.lock().unwrap().push(name);
+                permit
+            }));
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(budget.snapshot().n_waiting, 3);
+        first.shrink_to(5 * KIB);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(order.lock().unwrap().is_empty(), "five are free, but the large one needs eight");
+        assert!(budget.try_acquire(1).unwrap().is_none());
+        drop(first);
+        let mut permits = Vec::new();
+        for task in waiting {
+            permits.push(task.await.unwrap());
+        }
+        assert_eq!(*order.lock().unwrap(), ["large", "small", "smaller"]);
+        assert_eq!(used(&budget), (10 * KIB, 10 * KIB));
+        let snapshot = budget.snapshot();
+        assert_eq!((snapshot.n_waits, snapshot.n_waiting, snapshot.wait_s.round()), (3, 0, 3.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_gives_up_waiting_leaves_nothing_behind() {
+        let budget = ByteBudget::new(10 * KIB);
+        let held = budget.acquire(6 * KIB).await.unwrap();
+        for _ in 0..100 {
+            let wait = tokio::time::timeout(Duration::from_millis(1), budget.acquire(5 * KIB));
+            assert!(wait.await.is_err());
+        }
+        assert_eq!(used(&budget), (6 * KIB, 6 * KIB));
+        assert!(budget.try_acquire(4 * KIB).unwrap().is_some(), "what they waited with is free again");
+        drop(held);
+        assert!(budget.try_acquire(10 * KIB).unwrap().is_some());
+        assert_eq!((budget.snapshot().n_waiting, used(&budget).0), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn permits_split_shrink_and_merge_without_loss() {
+        let budget = ByteBudget::new(100 * KIB);
+        let mut permit = budget.acquire(50 * KIB + 1).await.unwrap();
+        assert_eq!(permit.bytes(), 51 * KIB, "rounded up");
+        let part = permit.split(20 * KIB).unwrap();
+        assert_eq!((part.bytes(), permit.bytes(), used(&budget).0), (20 * KIB, 31 * KIB, 51 * KIB));
+        assert!(permit.split(32 * KIB).is_none());
+        permit.shrink_to(40 * KIB);
+        assert_eq!(permit.bytes(), 31 * KIB, "does not grow");
+        permit.shrink_to(10 * KIB + 1);
+        assert_eq!((permit.bytes(), used(&budget).0), (11 * KIB, 31 * KIB));
+        permit.merge(part);
+        assert_eq!((permit.bytes(), used(&budget).0), (31 * KIB, 31 * KIB));
+        let charged = Charged::new("pixels", permit);
+        assert_eq!(charged.value, "pixels");
+        drop(charged);
+        assert_eq!(used(&budget), (0, 51 * KIB));
+        assert!(budget.try_acquire(100 * KIB).unwrap().is_some());
+    }
+
+    /// Many tasks on several threads, each dropped at any moment: nothing leaks, the budget is never exceeded.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn nothing_leaks_under_load() {
+        let budget = ByteBudget::new(64 * KIB);
+        let tasks = (0..200_u64).map(|n| {
+            let budget = budget.clone();
+            tokio::spawn(async move {
+                let mut permit = budget.acquire(n % 60 * KIB).await.unwrap();
+                tokio::task::yield_now().await;
+                let part = permit.split(n % 7 * KIB);
+                permit.shrink_to(n % 11 * KIB);
+                tokio::task::yield_now().await;
+                drop((part, permit));
+            })
+        });
+        for (n, task) in tasks.collect::<Vec<_>>().into_iter().enumerate() {
+            if n % 3 == 0 {
+                task.abort();
+            }
+            let _ = task.await;
+        }
+        assert_eq!(used(&budget).0, 0);
+        assert!(used(&budget).1 <= 64 * KIB);
+        assert!(budget.try_acquire(64 * KIB).unwrap().is_some());
+    }
+}

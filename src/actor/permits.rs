@@ -88,3 +88,50 @@ impl Drop for Permit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes what can be had without waiting.
+    async fn take_all(permits: &Permits) -> Vec<Permit> {
+        let mut taken = Vec::new();
+        while let Ok(permit) = tokio::time::timeout(std::time::Duration::ZERO, permits.acquire()).await {
+            taken.push(permit);
+        }
+        taken
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lowering_waits_for_those_that_are_out() {
+        let permits = Permits::new(5);
+        let mut out = take_all(&permits).await;
+        assert_eq!((out.len(), permits.n_out()), (5, 5));
+        permits.set_limit(2);
+        assert_eq!((permits.limit(), permits.n_out()), (2, 5));
+        out.truncate(2);
+        assert!(take_all(&permits).await.is_empty(), "three were to go, three have gone");
+        out.truncate(1);
+        assert_eq!(take_all(&permits).await.len(), 1);
+        permits.set_limit(4);
+        assert_eq!(take_all(&permits).await.len(), 3, "one is still out");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_sequence_of_limits_ends_with_the_last() {
+        for seed in 0..50_usize {
+            let permits = Permits::new(3);
+            let mut out = Vec::new();
+            for step in 0..40_usize {
+                match (seed * 31 + step * 17) % 5 {
+                    0 | 1 => permits.set_limit((seed + step * 7) % 9),
+                    2 => out.truncate(out.len() / 2),
+                    _ => out.append(&mut take_all(&permits).await),
+                }
+                assert_eq!(permits.n_out(), out.len());
+            }
+            out.clear();
+            assert_eq!(take_all(&permits).await.len(), permits.limit(), "seed {seed}");
+        }
+    }
+}

@@ -60,3 +60,23 @@ impl<T> StateReader<T> {
         Some(Arc::clone(&self.0.borrow_and_update()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn readers_see_the_last_state_and_the_end() {
+        let state = State::new(1);
+        let mut reader = state.reader();
+        assert_eq!(*reader.current(), 1);
+        let kept = reader.current();
+        state.update(|n| *n += 1);
+        state.set(*state.current() * 10);
+        assert_eq!(reader.changed().await, Some(Arc::new(20)));
+        assert_eq!(*kept, 1, "a state that is held does not change");
+        drop(state);
+        assert_eq!(reader.changed().await, None);
+        assert_eq!(*reader.clone().current(), 20);
+    }
+}

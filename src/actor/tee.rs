@@ -98,3 +98,49 @@ impl<B: Clone> Tee<B> {
         to_wait_for
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_branch_drops_or_makes_wait_as_it_says() {
+        let tee = Tee::new("tee");
+        assert!(!tee.is_wanted());
+        tee.offer(0).await;
+        let mut dropping = tee.branch(BranchPolicy::DropNewest, 2);
+        let mut waiting = tee.branch(BranchPolicy::Wait, 2);
+        for n in 1..=2 {
+            tee.offer(n).await;
+        }
+        let wait = tokio::time::timeout(Duration::from_secs(60), tee.offer(3)).await;
+        assert!(wait.is_err(), "the second branch is full");
+        assert_eq!(tee.n_dropped(), 1);
+        assert_eq!(waiting.recv().await, Some(1));
+        tee.offer(4).await;
+        assert_eq!((waiting.recv().await, waiting.recv().await), (Some(2), Some(4)));
+        assert_eq!((dropping.try_recv(), dropping.try_recv(), dropping.try_recv()), (Some(1), Some(2), None));
+        assert_eq!(tee.n_dropped(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_branch_that_closes_is_forgotten_also_while_the_line_waits_for_it() {
+        let tee = Tee::new("tee");
+        let (gone, mut kept) = (tee.branch(BranchPolicy::Wait, 1), tee.branch(BranchPolicy::Wait, 9));
+        tee.offer(1).await;
+        let offer = tokio::spawn({
+            let tee = tee.clone();
+            async move { tee.offer(2).await }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!offer.is_finished());
+        drop(gone);
+        offer.await.unwrap();
+        tee.offer(3).await;
+        drop(tee);
+        for expected in [Some(1), Some(2), Some(3), None] {
+            assert_eq!(kept.recv().await, expected);
+        }
+    }
+}
