@@ -82,11 +82,13 @@ pub fn plane_features(plane: &Plane) -> PlaneFeatures {
 
 /// Upper bound of the bytes that [`plane_features`] allocates beside the plane.
 pub fn scratch_bytes(height: usize, width: usize) -> usize {
-    let histogram = 2 * 4 * (1 << 16);
-    let blocks = 3 * 8 * SIDE * SIDE;
-    let strip = 8 * 4 * width;
-    let details = 4 * (height * width / 4).min((1 << 17) + 2 * width).next_power_of_two();
-    histogram + blocks + 2 * 4 * width + strip + details
+    // two tables of counts and one of their sums; block means and what is made of them; rows; a strip; its details
+    let histogram = (4 + 4 + 8) << 16;
+    let blocks = (4 + 4 + 8) * SIDE * SIDE;
+    let rows = 2 * 4 * width;
+    let strip = 4 * 8 * width;
+    let details = height.saturating_mul(width).min((1 << 19) + 8 * width);
+    histogram + blocks + rows + strip + details
 }
 
 fn of_samples<T: Sample>(samples: &[T], plane: &Plane) -> PlaneFeatures {
@@ -122,7 +124,7 @@ fn of_samples<T: Sample>(samples: &[T], plane: &Plane) -> PlaneFeatures {
         signal,
         snr,
         noise: details.noise,
-        mean: histogram.mean(),
+        mean: histogram.mean,
         min: histogram.min,
         max: histogram.max,
         at_max_fraction: (histogram.n_at_max as f64 / histogram.n_pixels as f64) as f32,

@@ -29,7 +29,7 @@ pub(super) fn details<T: Sample>(rows: &Rows<'_, T>, range: (f32, f32)) -> Detai
     let n_strips = rows.height.checked_div(strip_height).unwrap_or(0);
     let n_strips_taken = (N_PIXELS_MAX / (STRIP_HEIGHT * rows.width.max(1))).clamp(1, n_strips.max(1));
     let mut strip = vec![0.0; strip_height * rows.width];
-    let mut finest = Vec::new();
+    let mut finest = Vec::with_capacity(n_strips.min(n_strips_taken) * (strip_height / 2) * (rows.width / 2));
     let mut energies = [[Energy::default(); 3]; N_SCALES];
     for taken in 0..n_strips.min(n_strips_taken) {
         let top = taken * n_strips / n_strips_taken * strip_height;

@@ -182,8 +182,8 @@ fn orientations_form_the_group_of_the_square() {
     assert_eq!(quarter(quarter(code)), code.orientations()[2]);
     assert_eq!(quarter(quarter(quarter(code))), code.orientations()[3]);
     assert_eq!(quarter(quarter(quarter(quarter(code)))), code);
-    for mirror in 4..8 {
-        assert_eq!(code.orientations()[mirror].orientations()[mirror], code, "{}", ORIENTATION_NAMES[mirror]);
+    for (mirror, name) in ORIENTATION_NAMES.iter().enumerate().skip(4) {
+        assert_eq!(code.orientations()[mirror].orientations()[mirror], code, "{name}");
     }
 }
 
