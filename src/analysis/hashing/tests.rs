@@ -243,6 +243,22 @@ fn a_few_nuclei_are_a_signal() {
 }
 
 #[test]
+fn structure_is_seen_without_noise_and_in_small_images() {
+    let disk = |y: f64, x: f64| if (y - 25.0).hypot(x - 30.0) < 9.0 { 1.0 } else { 0.0 };
+    let mask = Scene::of(56, 48, disk);
+    let samples = mask.values.iter().map(|&v| v as u8).collect();
+    assert_eq!(plane_features(&mask.plane(Samples::Uint8(samples))).signal, Signal::Structured);
+    let noisy = mask.map(|v| 400.0 + 60.0 * v).exposed(1);
+    assert_eq!(plane_features(&noisy).signal, Signal::Structured);
+    let photons = Scene::of(512, 512, |_, _| 0.05);
+    let mut random = Random(3);
+    let samples = photons.values.iter().map(|&p| u8::from(random.even() < p)).collect();
+    let photons = plane_features(&photons.plane(Samples::Uint8(samples)));
+    assert_eq!(photons.signal, Signal::NoSignal, "{}", photons.snr);
+    assert!((f64::from(photons.noise) / 0.0475_f64.sqrt() - 1.0).abs() < 0.02, "{}", photons.noise);
+}
+
+#[test]
 fn constant_planes_are_told_from_nearly_constant_ones() {
     let constant = Scene::of(100, 100, |_, _| 0.0).plane(Samples::Uint16(vec![7; 10_000]));
     assert_eq!(plane_features(&constant).signal, Signal::Constant);
