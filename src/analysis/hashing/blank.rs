@@ -1,6 +1,6 @@
 //! Whether a plane shows anything: block means against what noise alone would give.
 
-use super::thumbnail::{SIDE, Thumbnail};
+use super::thumbnail::SIDE;
 
 /// Total degree of the surface that illumination alone may have.
 const DEGREE_MAX: usize = 6;
@@ -10,19 +10,39 @@ const PEAK_WEIGHT: f64 = 4.0;
 const N_PEAKS_IGNORED: usize = 2;
 
 /// How far block means stray from a smooth surface, in units of what white noise of `noise` grey levels a pixel
-/// gives: 1 for noise alone whatever the illumination, large for structure.
+/// gives: about 1 for noise alone whatever the illumination, large for structure.
 ///
-/// The larger of the root mean square over all blocks, and a quarter of the third largest deviation, which sees a few
-/// small objects in an otherwise empty field. The surface is a polynomial of total degree 6, fitted by least squares.
-pub(super) fn signal_to_noise(thumbnail: &Thumbnail, noise: f32) -> f32 {
-    let mut deviations = without_surface(&thumbnail.values);
-    let expected = f64::from(noise) / (thumbnail.n_pixels_min as f64).sqrt();
+/// It is the largest over blocks of 1/64, 1/32 and 1/16 of a side, and for each the larger of the root mean square and of a
+/// quarter of the third largest deviation, which sees a few small objects in an otherwise empty field. The surface is
+/// a polynomial of total degree 6, fitted by least squares.
+pub(super) fn signal_to_noise(blocks: &[f32], (height, width): (usize, usize), noise: f32) -> f32 {
+    let mut deviations = without_surface(blocks);
+    let mut largest = 0.0_f64;
+    for side in [SIDE, SIDE / 2, SIDE / 4] {
+        let pixels_along = |length: usize| (length as f64 / side as f64).max(1.0);
+        let expected = f64::from(noise) / (pixels_along(height) * pixels_along(width)).sqrt();
+        largest = largest.max(deviation(&deviations) / expected);
+        deviations = halved(&deviations, side);
+    }
+    largest.min(1e6) as f32
+}
+
+/// Root mean square, or the weighted third largest where that is more.
+fn deviation(deviations: &[f64]) -> f64 {
     let mean_square = deviations.iter().map(|d| d * d).sum::<f64>() / deviations.len() as f64;
-    deviations.iter_mut().for_each(|d| *d = d.abs());
-    let place = deviations.len() - 1 - N_PEAKS_IGNORED;
-    let peak = *deviations.select_nth_unstable_by(place, f64::total_cmp).1;
-    let largest = mean_square.sqrt().max(peak / PEAK_WEIGHT);
-    if largest == 0.0 { 0.0 } else { (largest / expected).min(1e6) as f32 }
+    let mut sizes: Vec<f64> = deviations.iter().map(|d| d.abs()).collect();
+    let place = sizes.len() - 1 - N_PEAKS_IGNORED;
+    let peak = *sizes.select_nth_unstable_by(place, f64::total_cmp).1;
+    mean_square.sqrt().max(peak / PEAK_WEIGHT)
+}
+
+/// Means of two by two blocks of a square.
+fn halved(values: &[f64], side: usize) -> Vec<f64> {
+    let mean = |corner: usize| {
+        (values[corner] + values[corner + 1] + values[corner + side] + values[corner + side + 1]) / 4.0
+    };
+    let half = side / 2;
+    (0..half * half).map(|index| mean(index / half * 2 * side + index % half * 2)).collect()
 }
 
 /// Takes the best fitting polynomial surface away.

@@ -7,9 +7,9 @@ use super::code::Code256;
 use super::haar::{N_SCALES, details};
 use super::histogram::Histogram;
 use super::rows::{Rows, Sample};
-use super::thumbnail::{SIDE, Thumbnail};
+use super::thumbnail::{SIDE, block_means};
 use crate::formats::{Plane, Samples};
-use crate::units::SampleType;
+use crate::units::SampleType::{Float16, Float32, Float64};
 
 /// Version of the method and of the byte form; features of another version are computed anew.
 pub const FEATURES_VERSION: u16 = 1;
@@ -82,11 +82,13 @@ pub fn plane_features(plane: &Plane) -> PlaneFeatures {
 
 /// Upper bound of the bytes that [`plane_features`] allocates beside the plane.
 pub fn scratch_bytes(height: usize, width: usize) -> usize {
-    let histogram = 2 * 4 * (1 << 16);
-    let blocks = 3 * 8 * SIDE * SIDE;
-    let strip = 8 * 4 * width;
-    let details = 4 * (height * width / 4).min((1 << 17) + 2 * width).next_power_of_two();
-    histogram + blocks + 2 * 4 * width + strip + details
+    // two tables of counts and one of their sums; block means and what is made of them; rows; a strip; its details
+    let histogram = (4 + 4 + 8) << 16;
+    let blocks = (4 + 4 + 8 + 8) * SIDE * SIDE;
+    let rows = 2 * 4 * width;
+    let strip = 4 * 8 * width;
+    let details = height.saturating_mul(width).min((1 << 19) + 8 * width);
+    histogram + blocks + rows + strip + details
 }
 
 fn of_samples<T: Sample>(samples: &[T], plane: &Plane) -> PlaneFeatures {
@@ -94,22 +96,17 @@ fn of_samples<T: Sample>(samples: &[T], plane: &Plane) -> PlaneFeatures {
     let histogram = Histogram::of(&rows);
     let n_clipped = histogram.n_pixels / CLIPPED_PER_PIXEL;
     let range = (histogram.of_rank(n_clipped), histogram.of_rank(histogram.n_pixels - 1 - n_clipped));
-    let thumbnail = Thumbnail::of(&rows, range);
+    let blocks = block_means(&rows, range);
     let details = details(&rows, range);
-    // neither whole numbers nor 24-bit fractions are free of rounding, however clean the picture
-    let rounding = if !matches!(
-        plane.samples.sample_type(),
-        SampleType::Float16 | SampleType::Float32 | SampleType::Float64
-    ) {
-        ROUNDING_NOISE
-    } else {
-        0.0
-    };
-    let rounding = rounding.max(range.0.abs().max(range.1.abs()) * f32::EPSILON);
     let snr = if histogram.min == histogram.max {
         0.0
     } else {
-        signal_to_noise(&thumbnail, details.noise.max(rounding).max(f32::MIN_POSITIVE))
+        // a picture without any noise has at least that of rounding
+        let is_float = matches!(plane.samples.sample_type(), Float16 | Float32 | Float64);
+        let rounding =
+            if is_float { range.0.abs().max(range.1.abs()) * f32::EPSILON } else { ROUNDING_NOISE };
+        let noise = if details.noise > 0.0 { details.noise } else { rounding.max(f32::MIN_POSITIVE) };
+        signal_to_noise(&blocks, (rows.height, rows.width), noise)
     };
     let signal = match snr {
         _ if histogram.min == histogram.max => Signal::Constant,
@@ -122,11 +119,11 @@ fn of_samples<T: Sample>(samples: &[T], plane: &Plane) -> PlaneFeatures {
         signal,
         snr,
         noise: details.noise,
-        mean: histogram.mean(),
+        mean: histogram.mean,
         min: histogram.min,
         max: histogram.max,
         at_max_fraction: (histogram.n_at_max as f64 / histogram.n_pixels as f64) as f32,
-        code: Code256::of_blocks(&thumbnail.values),
+        code: Code256::of_blocks(&blocks),
         energies: details.energies,
         quantiles: std::array::from_fn(|k| histogram.quantile(fraction(k))),
     }

@@ -20,7 +20,8 @@ pub(super) struct Details {
 
 /// Takes orthonormal Haar wavelets of the grey values, each first drawn into `range`.
 ///
-/// The noise is the median absolute diagonal detail of the finest scale divided by 0.6745.
+/// The noise is the median absolute diagonal detail of the finest scale divided by 0.6745; where most details
+/// are 0 (few photons, masks, pictures without noise) it is their root mean square.
 ///
 /// # References
 /// Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81 (1994), section 5.
@@ -29,7 +30,7 @@ pub(super) fn details<T: Sample>(rows: &Rows<'_, T>, range: (f32, f32)) -> Detai
     let n_strips = rows.height.checked_div(strip_height).unwrap_or(0);
     let n_strips_taken = (N_PIXELS_MAX / (STRIP_HEIGHT * rows.width.max(1))).clamp(1, n_strips.max(1));
     let mut strip = vec![0.0; strip_height * rows.width];
-    let mut finest = Vec::new();
+    let mut finest = Vec::with_capacity(n_strips.min(n_strips_taken) * (strip_height / 2) * (rows.width / 2));
     let mut energies = [[Energy::default(); 3]; N_SCALES];
     for taken in 0..n_strips.min(n_strips_taken) {
         let top = taken * n_strips / n_strips_taken * strip_height;
@@ -46,8 +47,12 @@ pub(super) fn details<T: Sample>(rows: &Rows<'_, T>, range: (f32, f32)) -> Detai
             (height, width) = (height / 2, width / 2);
         }
     }
-    let energies = energies.map(|bands| bands.map(|energy| energy.log2()));
-    Details { noise: median(&mut finest) / 0.6745, energies }
+    let diagonal = energies[0][2];
+    let noise = match median(&mut finest) / 0.6745 {
+        0.0 => diagonal.mean().sqrt() as f32,
+        noise => noise,
+    };
+    Details { noise, energies: energies.map(|bands| bands.map(Energy::log2)) }
 }
 
 /// Replaces the values by their low band (a quarter as many, at the front), and adds up the three detail bands.
@@ -84,11 +89,12 @@ impl Energy {
         self.n += 1;
     }
 
+    fn mean(self) -> f64 {
+        self.sum / self.n.max(1) as f64
+    }
+
     fn log2(self) -> f32 {
-        if self.n == 0 {
-            return ENERGY_NONE;
-        }
-        ((self.sum / self.n as f64).log2() as f32).max(ENERGY_NONE)
+        (self.mean().log2() as f32).max(ENERGY_NONE)
     }
 }
 

@@ -7,13 +7,16 @@ const N_BINS: usize = 1 << 16;
 /// Every grey value passes.
 pub(super) const ANY: (f32, f32) = (f32::MIN, f32::MAX);
 
-/// Counts of grey values, and the extremes.
+/// The distribution of the grey values.
 pub(super) struct Histogram {
-    counts: Vec<u32>,
+    /// Pixels in this bin and all before it.
+    n_up_to: Vec<u64>,
     first: f32,
     step: f32,
     /// Pixels counted.
     pub(super) n_pixels: u64,
+    /// Mean grey value.
+    pub(super) mean: f32,
     /// Smallest grey value.
     pub(super) min: f32,
     /// Largest grey value.
@@ -26,16 +29,15 @@ impl Histogram {
     /// Counts all pixels. An empty plane counts as one pixel of value 0.
     pub(super) fn of<T: Sample>(rows: &Rows<'_, T>) -> Self {
         match T::FIRST_BIN {
-            _ if rows.height == 0 => Self::exact([1].into_iter().chain([0; N_BINS - 1]).collect(), 0.0),
-            Some(first) if rows.is_plain() => Self::exact(count_exact(rows), first),
+            _ if rows.height == 0 => Self::exact(&[1], 0.0),
+            Some(first) if rows.is_plain() => Self::exact(&count_exact(rows), first),
             _ => Self::even(rows),
         }
     }
 
     /// The grey value below which the fraction `p` of the pixels lies, `p` from 0 to 1.
     pub(super) fn quantile(&self, p: f64) -> f32 {
-        let rank = ((self.n_pixels - 1) as f64 * p).round() as u64;
-        self.of_rank(rank)
+        self.of_rank(((self.n_pixels - 1) as f64 * p).round() as u64)
     }
 
     /// The grey value of the pixel that has `rank` others before it in ascending order.
@@ -46,31 +48,28 @@ impl Histogram {
         if rank + 1 >= self.n_pixels {
             return self.max;
         }
-        let mut n_below = 0;
-        for (bin, &count) in self.counts.iter().enumerate() {
-            n_below += u64::from(count);
-            if n_below > rank {
-                return (self.first + bin as f32 * self.step).clamp(self.min, self.max);
-            }
-        }
-        self.max
+        let bin = self.n_up_to.partition_point(|&n| n <= rank);
+        (self.first + bin as f32 * self.step).clamp(self.min, self.max)
     }
 
-    /// The mean grey value.
-    pub(super) fn mean(&self) -> f32 {
-        let sum: f64 =
-            self.counts.iter().enumerate().map(|(bin, &count)| bin as f64 * f64::from(count)).sum();
-        let mean_bin = sum / self.n_pixels as f64;
-        (f64::from(self.first) + mean_bin * f64::from(self.step)) as f32
+    fn exact(counts: &[u32], first: f32) -> Self {
+        let value = |bin: Option<usize>| first + bin.unwrap_or(0) as f32;
+        let last = counts.iter().rposition(|&count| count > 0);
+        let extremes = Extremes {
+            min: value(counts.iter().position(|&count| count > 0)),
+            max: value(last),
+            n_at_max: last.map_or(0, |bin| counts[bin].into()),
+        };
+        Self::of_counts(counts, (first, 1.0), &extremes)
     }
 
-    fn exact(counts: Vec<u32>, first: f32) -> Self {
-        let n_pixels = counts.iter().map(|&count| u64::from(count)).sum();
-        let low = counts.iter().position(|&count| count > 0).unwrap_or(0);
-        let high = counts.iter().rposition(|&count| count > 0).unwrap_or(0);
-        let n_at_max = u64::from(counts[high]);
-        let (min, max) = (first + low as f32, first + high as f32);
-        Self { counts, first, step: 1.0, n_pixels, min, max, n_at_max }
+    fn of_counts(counts: &[u32], (first, step): (f32, f32), extremes: &Extremes) -> Self {
+        let n_up_to = sums(counts);
+        let n_pixels = n_up_to.last().copied().unwrap_or(0);
+        let sum: f64 = counts.iter().enumerate().map(|(bin, &count)| bin as f64 * f64::from(count)).sum();
+        let mean = (f64::from(first) + sum / n_pixels as f64 * f64::from(step)) as f32;
+        let Extremes { min, max, n_at_max } = *extremes;
+        Self { n_up_to, first, step, n_pixels, mean, min, max, n_at_max }
     }
 
     /// Even steps between the values that leave 1 in 10 000 pixels outside on either side (counted in the outermost
@@ -78,22 +77,24 @@ impl Histogram {
     fn even<T: Sample>(rows: &Rows<'_, T>) -> Self {
         let mut values = vec![0.0_f32; rows.width];
         let mut counts = vec![0_u32; N_BINS];
-        let (mut min, mut max, mut n_at_max) = (f32::MAX, f32::MIN, 0_u64);
+        let mut extremes = Extremes { min: f32::MAX, max: f32::MIN, n_at_max: 0 };
         for y in 0..rows.height {
             rows.read(y, ANY, &mut values);
             for &value in &values {
                 counts[key(value)] += 1;
-                min = min.min(value);
-                if value > max {
-                    (max, n_at_max) = (value, 0);
+                extremes.min = extremes.min.min(value);
+                if value > extremes.max {
+                    (extremes.max, extremes.n_at_max) = (value, 0);
                 }
-                n_at_max += u64::from(value == max);
+                extremes.n_at_max += u64::from(value == extremes.max);
             }
         }
         let n_pixels = (rows.height * rows.width) as u64;
         let n_outside = n_pixels / 10_000;
-        let first = edge(bin_of_rank(&counts, n_outside)).max(min);
-        let last = edge(bin_of_rank(&counts, n_pixels - 1 - n_outside) + 1).min(max);
+        let n_up_to = sums(&counts);
+        let key_of_rank = |rank| n_up_to.partition_point(|&n| n <= rank);
+        let first = edge(key_of_rank(n_outside)).max(extremes.min);
+        let last = edge(key_of_rank(n_pixels - 1 - n_outside) + 1).min(extremes.max);
         let step = (last - first) / (N_BINS - 1) as f32;
         let steps_per_level = if step > 0.0 { 1.0 / step } else { 0.0 };
         counts.fill(0);
@@ -105,8 +106,26 @@ impl Histogram {
                 counts[bin.min(N_BINS - 1)] += 1;
             }
         }
-        Self { counts, first, step, n_pixels, min, max, n_at_max }
+        Self::of_counts(&counts, (first, step), &extremes)
     }
+}
+
+struct Extremes {
+    min: f32,
+    max: f32,
+    n_at_max: u64,
+}
+
+/// The sum of each count and all before it.
+fn sums(counts: &[u32]) -> Vec<u64> {
+    let mut n = 0;
+    counts
+        .iter()
+        .map(|&count| {
+            n += u64::from(count);
+            n
+        })
+        .collect()
 }
 
 /// Two tables, because neighbours are often equal and an addition must not wait for the one before it.
@@ -141,15 +160,4 @@ fn edge(key: usize) -> f32 {
     let ascending = (key.min(N_BINS - 1) as u32) << 16;
     let value = f32::from_bits(if ascending >> 31 == 1 { ascending & !(1 << 31) } else { !ascending });
     if value.is_nan() { 0.0 } else { value.clamp(f32::MIN, f32::MAX) }
-}
-
-fn bin_of_rank(counts: &[u32], rank: u64) -> usize {
-    let mut n_below = 0;
-    counts
-        .iter()
-        .position(|&count| {
-            n_below += u64::from(count);
-            n_below > rank
-        })
-        .unwrap_or(N_BINS - 1)
 }

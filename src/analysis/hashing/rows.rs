@@ -80,7 +80,7 @@ impl<'a, T: Sample> Rows<'a, T> {
     /// Looks at `height * width * n_samples` samples; fewer mean fewer rows.
     pub(super) fn new(samples: &'a [T], height: usize, width: usize, n_samples: usize) -> Self {
         let row_length = width.saturating_mul(n_samples);
-        let height = if row_length == 0 { 0 } else { height.min(samples.len() / row_length) };
+        let height = samples.len().checked_div(row_length).unwrap_or(0).min(height);
         Self { samples, height, width, n_samples }
     }
 

@@ -182,8 +182,8 @@ fn orientations_form_the_group_of_the_square() {
     assert_eq!(quarter(quarter(code)), code.orientations()[2]);
     assert_eq!(quarter(quarter(quarter(code))), code.orientations()[3]);
     assert_eq!(quarter(quarter(quarter(quarter(code)))), code);
-    for mirror in 4..8 {
-        assert_eq!(code.orientations()[mirror].orientations()[mirror], code, "{}", ORIENTATION_NAMES[mirror]);
+    for (mirror, name) in ORIENTATION_NAMES.iter().enumerate().skip(4) {
+        assert_eq!(code.orientations()[mirror].orientations()[mirror], code, "{name}");
     }
 }
 
@@ -240,6 +240,22 @@ fn a_few_nuclei_are_a_signal() {
             assert_eq!(dim.signal, Signal::Structured, "{n} dim nuclei: {}", dim.snr);
         }
     }
+}
+
+#[test]
+fn structure_is_seen_without_noise_and_in_small_images() {
+    let disk = |y: f64, x: f64| if (y - 25.0).hypot(x - 30.0) < 9.0 { 1.0 } else { 0.0 };
+    let mask = Scene::of(56, 48, disk);
+    let samples = mask.values.iter().map(|&v| v as u8).collect();
+    assert_eq!(plane_features(&mask.plane(Samples::Uint8(samples))).signal, Signal::Structured);
+    let noisy = mask.map(|v| 400.0 + 60.0 * v).exposed(1);
+    assert_eq!(plane_features(&noisy).signal, Signal::Structured);
+    let photons = Scene::of(512, 512, |_, _| 0.05);
+    let mut random = Random(3);
+    let samples = photons.values.iter().map(|&p| u8::from(random.even() < p)).collect();
+    let photons = plane_features(&photons.plane(Samples::Uint8(samples)));
+    assert_eq!(photons.signal, Signal::NoSignal, "{}", photons.snr);
+    assert!((f64::from(photons.noise) / 0.0475_f64.sqrt() - 1.0).abs() < 0.02, "{}", photons.noise);
 }
 
 #[test]

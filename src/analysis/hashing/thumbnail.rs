@@ -5,42 +5,32 @@ use super::rows::{Rows, Sample};
 /// Blocks along each side.
 pub(super) const SIDE: usize = 64;
 
-/// Means of the blocks, row by row, and how many pixels the smallest block has.
-pub(super) struct Thumbnail {
-    pub(super) values: Vec<f32>,
-    pub(super) n_pixels_min: usize,
-}
-
-impl Thumbnail {
-    /// Averages grey values, each first drawn into `range`. Along a side shorter than 64 pixels blocks repeat pixels.
-    pub(super) fn of<T: Sample>(rows: &Rows<'_, T>, range: (f32, f32)) -> Self {
-        let mut values = Vec::with_capacity(SIDE * SIDE);
-        if rows.height == 0 {
-            values.resize(SIDE * SIDE, 0.0);
-            return Self { values, n_pixels_min: 1 };
-        }
-        let mut row = vec![0.0_f32; rows.width];
-        let mut sums = vec![0.0_f32; rows.width];
-        let mut n_pixels_min = usize::MAX;
-        for block_row in 0..SIDE {
-            let band = block(block_row, rows.height);
-            sums.fill(0.0);
-            for y in band.clone() {
-                rows.read(y, range, &mut row);
-                for (sum, value) in sums.iter_mut().zip(&row) {
-                    *sum += value;
-                }
-            }
-            for block_column in 0..SIDE {
-                let columns = block(block_column, rows.width);
-                let n_pixels = columns.len() * band.len();
-                n_pixels_min = n_pixels_min.min(n_pixels);
-                let sum: f64 = sums[columns].iter().map(|&sum| f64::from(sum)).sum();
-                values.push((sum / n_pixels as f64) as f32);
-            }
-        }
-        Self { values, n_pixels_min }
+/// Averages grey values, each first drawn into `range`, over the blocks, row by row. Along a side shorter than
+/// 64 pixels blocks repeat pixels.
+pub(super) fn block_means<T: Sample>(rows: &Rows<'_, T>, range: (f32, f32)) -> Vec<f32> {
+    if rows.height == 0 {
+        return vec![0.0; SIDE * SIDE];
     }
+    let mut means = Vec::with_capacity(SIDE * SIDE);
+    let mut row = vec![0.0_f32; rows.width];
+    let mut sums = vec![0.0_f32; rows.width];
+    for block_row in 0..SIDE {
+        let band = block(block_row, rows.height);
+        sums.fill(0.0);
+        for y in band.clone() {
+            rows.read(y, range, &mut row);
+            for (sum, value) in sums.iter_mut().zip(&row) {
+                *sum += value;
+            }
+        }
+        for block_column in 0..SIDE {
+            let columns = block(block_column, rows.width);
+            let n_pixels = columns.len() * band.len();
+            let sum: f64 = sums[columns].iter().map(|&sum| f64::from(sum)).sum();
+            means.push((sum / n_pixels as f64) as f32);
+        }
+    }
+    means
 }
 
 /// The pixels of one of 64 blocks along a side of `length`; the same from either end, save for halves.

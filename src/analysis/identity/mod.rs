@@ -2,7 +2,11 @@
 //!
 //! A wrong guess is worse than none: every pattern is anchored, and a name that no pattern matches gives nothing.
 
+mod builtin;
+mod fields;
 mod pattern;
+#[cfg(test)]
+mod tests;
 
 pub use pattern::{IdentityPatterns, PatternError};
 
@@ -34,13 +38,35 @@ pub struct PlateIdentity {
 impl PlateIdentity {
     /// The name of the channel with this index in the file, if the path names it.
     pub fn channel(&self, index: usize) -> Option<&str> {
-        self.channels.get(index).map(String::as_str)
+        self.channels.get(index).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Takes over what is still open.
+    fn fill_from(&mut self, other: Self) {
+        fn fill<T>(place: &mut Option<T>, value: Option<T>) {
+            if place.is_none() {
+                *place = value;
+            }
+        }
+        fill(&mut self.plate, other.plate);
+        fill(&mut self.run, other.run);
+        fill(&mut self.cycle, other.cycle);
+        fill(&mut self.well, other.well);
+        fill(&mut self.site, other.site);
+        fill(&mut self.z, other.z);
+        fill(&mut self.t, other.t);
+        fill(&mut self.magnification, other.magnification);
+        if self.channels.is_empty() {
+            self.channels = other.channels;
+        }
     }
 }
 
 /// Reads the identity out of a path below the watched folder, its parts separated by `/`.
 ///
-/// The first user pattern that matches decides; the built-in ones fill in what it leaves open.
+/// The first user pattern that matches decides; the built-in names fill in what it leaves open.
 pub fn identify(relative_path: &str, patterns: &IdentityPatterns) -> PlateIdentity {
-    patterns.first_match(relative_path).unwrap_or_default()
+    let mut identity = patterns.first_match(relative_path).unwrap_or_default();
+    identity.fill_from(builtin::identify(relative_path));
+    identity
 }
