@@ -25,6 +25,16 @@ pub struct Override {
     pub values: Vec<String>,
 }
 
+/// The variables of this process's environment that are settings. What is not UTF-8 in a value is replaced, and
+/// then refused or not found under the name that is shown.
+pub fn environment() -> Vec<(String, String)> {
+    let ours = |(name, text): (std::ffi::OsString, std::ffi::OsString)| {
+        let name = name.into_string().ok().filter(|name| name.starts_with(ENVIRONMENT_PREFIX))?;
+        Some((name, text.to_string_lossy().into_owned()))
+    };
+    std::env::vars_os().filter_map(ours).collect()
+}
+
 /// Merges the layers, refuses unknown keys and values out of range.
 pub(super) fn merge(
     file: Option<&Path>,

@@ -22,7 +22,7 @@ use crate::formats::Limits;
 
 pub use error::SettingsError;
 pub use folders::{Folders, check_folders, resolve_folders};
-pub use layers::{DEFAULT_TOML, Override};
+pub use layers::{DEFAULT_TOML, Override, environment};
 use raw::RawSettings;
 
 /// Every setting, checked. The keys, units, ranges and defaults stand in `config/scopewatch.toml`.
@@ -187,7 +187,8 @@ pub enum LogFormat {
 }
 
 impl Settings {
-    /// Merges the shipped defaults, `file`, `environment` and `overrides` (later ones win) and checks the result.
+    /// Merges the shipped defaults, `file`, `environment` (of the process: [`environment`]) and `overrides`, later ones
+    /// winning, and checks the result.
     ///
     /// # Errors
     /// An unknown key, a value of the wrong type or out of range, a glob or pattern that cannot be compiled; each with
