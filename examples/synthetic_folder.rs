@@ -58,7 +58,11 @@ fn main() -> Result<()> {
     fs::copy(tiffs.join("plate1_B02_s1_w1.tif"), tiffs.join("copy of plate1_B02_s1_w1.tif"))?;
     write_tiff(&tiffs.join("resaved_B02_s1.tif"), &first, WriteCompression::Deflate)?;
     let empty = FieldSettings { n_nuclei: 0, ..settings };
-    write_tiff(&tiffs.join("plate1_H12_s1_w1.tif"), &exposure(&empty, args.seed, 999), WriteCompression::None)?;
+    write_tiff(
+        &tiffs.join("plate1_H12_s1_w1.tif"),
+        &exposure(&empty, args.seed, 999),
+        WriteCompression::None,
+    )?;
     let whole = encode(std::slice::from_ref(&first), &WriteOptions::default())?;
     fs::write(tiffs.join("plate1_A01_s1_w1.tif"), [b"II*\0".as_slice(), &[0xFF; 600]].concat())?;
     fs::write(tiffs.join("plate1_A02_s1_w1.tif"), &whole[..whole.len() / 2])?;
@@ -79,7 +83,8 @@ fn write_tiff(path: &Path, plane: &Plane, compression: WriteCompression) -> Resu
 
 /// Three time points of two channels.
 fn write_nd2(path: &Path, settings: &FieldSettings, seed: u64) -> Result<()> {
-    let channel = |name: &str, color| (Channel { name: name.into(), color_rgb: Some(color), emission_nm: None }, 1);
+    let channel =
+        |name: &str, color| (Channel { name: name.into(), color_rgb: Some(color), emission_nm: None }, 1);
     let side = settings.height as u32;
     let spec = Nd2Spec {
         channels: vec![channel("DAPI", [0, 0, 255]), channel("GFP", [0, 255, 0])],

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dashmap::DashSet;
 
@@ -54,8 +54,6 @@ pub struct DecodedImage {
     pub plane: Plane,
     /// Digest of shape, type and samples.
     pub digest: PixelDigest,
-    /// How long reading and decoding took.
-    pub decode_time: Duration,
 }
 
 /// A plane after segmentation, still with its pixels.
@@ -65,8 +63,6 @@ pub struct SegmentedImage {
     pub image: DecodedImage,
     /// What was found.
     pub nuclei: Nuclei,
-    /// How long segmentation and the writing of its outputs took.
-    pub segment_time: Duration,
 }
 
 /// A plane after hashing: from here on without pixels.
@@ -88,8 +84,6 @@ pub struct HashedImage {
     pub nuclei: Nuclei,
     /// Code, noise level, quantiles and so on.
     pub features: PlaneFeatures,
-    /// How long the steps with pixels took.
-    pub times: StepTimes,
 }
 
 /// A plane whose relation to the planes before it is known.
@@ -116,17 +110,6 @@ pub enum Nuclei {
     Segmented(PlaneQuality),
     /// They were not, and why.
     NotSegmented(String),
-}
-
-/// How long the steps that hold pixels took.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct StepTimes {
-    /// Reading and decoding.
-    pub decode: Duration,
-    /// Segmentation, with the writing of its outputs.
-    pub segment: Duration,
-    /// Features.
-    pub hash: Duration,
 }
 
 /// What is known of a container while its planes are in work; shared by them.

@@ -19,7 +19,7 @@ use crate::messages::InWork;
 use crate::paths::Root;
 use crate::pipeline::{self, Plan, Resources, View};
 use crate::platform::process::{self, ResidentMemory};
-use crate::reports::{CurrentTables, ObjectTables, ReportNotice, ReportWriter, next_refresh};
+use crate::reports::{CurrentTables, ObjectTables, ReportNotice, ReportOptions, ReportWriter, next_refresh};
 use crate::settings::{Folders, Keep, Settings};
 use crate::stages::bookkeeping::{Bookkeeping, Progress};
 use crate::stages::channels::ChannelChoice;
@@ -28,7 +28,7 @@ use crate::stages::space::SpaceGate;
 use crate::stages::watcher::{self, FileFilter, Hints, RootStatus, WatchedRoot};
 use crate::stages::{decoder, segmenter};
 use crate::store::{Counts, Ledger, LedgerError, LedgerNotice, LedgerOptions, LedgerReader};
-use crate::tuning::{self, Command};
+use crate::tuning::{self, Shares, Sharing};
 
 /// Why the service could not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -153,12 +153,11 @@ impl Service {
         let (ledger, reports) = open_ledger(output, (&host, &run_id), &supervision.shutdown)?;
         let roots = register_roots(&ledger, output, &task.folders.roots)?;
 
-        let command = if task.once { Command::Scan } else { Command::Run };
-        let facts = machine::facts();
-        let workers = task.settings.resources.workers.unwrap_or_else(|| tuning::workers(command, &facts));
-        let memory_bytes =
-            task.settings.resources.memory_bytes.unwrap_or_else(|| tuning::memory_bytes(&facts));
-        let threads = NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN);
+        let sharing = if task.once { Sharing::Alone } else { Sharing::WithAcquisition };
+        let chosen = &task.settings.resources;
+        let Shares { n_workers, memory_bytes } =
+            tuning::shares(&machine::facts(), sharing, chosen.workers, chosen.memory_bytes);
+        let threads = NonZeroUsize::new(n_workers).unwrap_or(NonZeroUsize::MIN);
         let cpu = CpuPool::new(threads).map_err(|error| ServiceError::Threads(error.to_string()))?;
         let io =
             IoPool::new(NonZeroUsize::new(task.settings.resources.io_workers).unwrap_or(NonZeroUsize::MIN));
@@ -177,7 +176,7 @@ impl Service {
         let space =
             SpaceGate::new(output.clone(), task.settings.output.free_space_min_bytes, ledger.handle());
         let plan = plan(&task, &roots);
-        info!(workers, memory_mb = memory_bytes >> 20, roots = roots.len(), output = %output.display(), "opened");
+        info!(n_workers, memory_mb = memory_bytes >> 20, roots = roots.len(), output = %output.display(), "opened");
         let resources = Resources {
             ledger: ledger.handle(),
             state_dir,
@@ -321,7 +320,8 @@ fn open_ledger(
     let state_dir = output.join("state");
     let ledger = Ledger::open(&state_dir, options)?;
     let abort = shutdown.abort.clone();
-    let on_notice = Box::new(move |notice| match notice {
+    let mut options = ReportOptions::new(output.join("reports"));
+    options.on_notice = Box::new(move |notice| match notice {
         ReportNotice::Paused(reason) => warn!(reason, "the reports cannot be written, waiting"),
         ReportNotice::Resumed => info!("the reports can be written again"),
         ReportNotice::Fatal(reason) => {
@@ -329,8 +329,7 @@ fn open_ledger(
             abort.cancel();
         }
     });
-    let reader = LedgerReader::open(&state_dir)?;
-    let reports = ReportWriter::start(&output.join("reports"), reader, ledger.handle(), on_notice)?;
+    let reports = ReportWriter::start(options, LedgerReader::open(&state_dir)?, ledger.handle())?;
     Ok((ledger, reports))
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::formats::{self, Container, FormatError, Limits, Metadata, Plane};
+use crate::formats::{self, FormatError, Limits, Metadata, Plane};
 
 use super::{Exit, Failure};
 

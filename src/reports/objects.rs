@@ -38,6 +38,19 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> PartError {
     move |source| PartError::Io { path: path.to_owned(), source }
 }
 
+/// Writes a file so that its name stands for the whole content or for none; its folder is created.
+///
+/// # Errors
+/// I/O, with the path.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), PartError> {
+    let write = || {
+        let mut file = Replacement::create(path)?;
+        file.file().write_all(bytes)?;
+        file.put_in_place_unsynced()
+    };
+    write().map_err(at(path))
+}
+
 impl ObjectTables {
     /// Takes the two folders; nothing is created before it is needed.
     pub fn new(state_dir: impl Into<PathBuf>, objects_dir: impl Into<PathBuf>) -> Self {
@@ -58,13 +71,7 @@ impl ObjectTables {
     /// # Errors
     /// I/O.
     pub fn write_part(&self, file_id: i64, plane: PlaneIndex, csv: &[u8]) -> Result<(), PartError> {
-        let path = self.part_path(file_id, plane);
-        let write = || {
-            let mut part = Replacement::create(&path)?;
-            part.file().write_all(csv)?;
-            part.put_in_place_unsynced()
-        };
-        write().map_err(at(&path))
+        write_atomically(&self.part_path(file_id, plane), csv)
     }
 
     /// Whether the part of a plane is there and not empty.
@@ -81,6 +88,21 @@ impl ObjectTables {
             table.push(portable(name, if names.peek().is_none() { ".objects.csv" } else { "" }));
         }
         table
+    }
+
+    /// Where a picture of a plane stands, beside the table of its container; `kind` is the end of its name, such as
+    /// `overlay.png`.
+    pub fn picture_path(
+        &self,
+        root_name: &str,
+        path: &RelativePath,
+        (plane, kind): (PlaneIndex, &str),
+    ) -> PathBuf {
+        let mut text = path.to_report();
+        text.push_str(&format!(".{plane}.{kind}"));
+        let mut picture = self.objects_dir.join(portable(root_name, ""));
+        text.split('/').for_each(|name| picture.push(portable(name, "")));
+        picture
     }
 
     /// Joins the parts of `planes`, in their order, under one header, and removes the parts. With no planes nothing

@@ -1,7 +1,6 @@
 //! Reads the planes of a settled file, one charged to the memory budget after the other, and digests their pixels.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -132,7 +131,9 @@ fn bytes_needed(entry: &PlaneEntry, segmented: bool) -> u64 {
     };
     // readers hold at most one encoded plane beside the decoded one
     let encoded = entry.decoded_bytes();
-    entry.decoded_bytes().saturating_add(scratch.max(hashing::scratch_bytes(height, width) as u64).max(encoded))
+    entry
+        .decoded_bytes()
+        .saturating_add(scratch.max(hashing::scratch_bytes(height, width) as u64).max(encoded))
 }
 
 /// An open container, shared by the jobs that read its planes.
@@ -157,7 +158,6 @@ impl PlaneJob {
     async fn run(self, permit: BytePermit) -> Result<Option<Charged<DecodedImage>>, StageError> {
         let Self { reader, position, entry, ticket, books, .. } = self;
         let file = reader.file;
-        let started = Instant::now();
         let read = move || {
             let mut container = reader.container.lock().unwrap_or_else(PoisonError::into_inner);
             let plane = container.read_plane(position)?;
@@ -174,8 +174,7 @@ impl PlaneJob {
                 Ok(None)
             }
             Ok((plane, digest)) => {
-                let decode_time = started.elapsed();
-                let image = DecodedImage { ticket, file, index: entry.index, plane, digest, decode_time };
+                let image = DecodedImage { ticket, file, index: entry.index, plane, digest };
                 Ok(Some(Charged::new(image, permit)))
             }
             Err(error) => {

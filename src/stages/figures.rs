@@ -41,9 +41,6 @@ pub(super) fn of_plane(image: &HashedImage) -> Map<String, Value> {
         "intensity_mean": image.features.mean,
         "intensity_min": image.features.min,
         "intensity_max": image.features.max,
-        "decode_ms": milliseconds(image.times.decode),
-        "segment_ms": milliseconds(image.times.segment),
-        "hash_ms": milliseconds(image.times.hash),
     }));
     figures.extend(match &image.nuclei {
         Nuclei::NotSegmented(reason) => map(json!({ "nuclei": null, "not_segmented": reason })),
@@ -123,10 +120,6 @@ pub(super) fn channel_name(identity: &PlateIdentity, metadata: &Metadata, channe
     let stored = metadata.channels.get(channel as usize).map(|channel| channel.name.as_str());
     let named = stored.filter(|name| !name.is_empty());
     named.or_else(|| identity.channel(channel as usize)).map(str::to_owned)
-}
-
-fn milliseconds(time: std::time::Duration) -> f64 {
-    (time.as_secs_f64() * 1e4).round() / 10.0
 }
 
 fn map(value: Value) -> Map<String, Value> {

@@ -1,10 +1,8 @@
 //! Computes the features of a plane and lets its pixels go: what travels further is a few KiB.
 
-use std::time::Instant;
-
 use crate::actor::{Charged, CpuPool, Stage, StageError, StageOutbox};
 use crate::analysis::hashing;
-use crate::messages::{HashedImage, SegmentedImage, StepTimes};
+use crate::messages::{HashedImage, SegmentedImage};
 
 /// Computes features.
 pub struct Hasher {
@@ -36,8 +34,7 @@ impl Stage for Hasher {
 }
 
 fn hash(segmented: Charged<SegmentedImage>) -> HashedImage {
-    let Charged { value: SegmentedImage { image, nuclei, segment_time }, permit } = segmented;
-    let started = Instant::now();
+    let Charged { value: SegmentedImage { image, nuclei }, permit } = segmented;
     let features = hashing::plane_features(&image.plane);
     let shape = [image.plane.height, image.plane.width, image.plane.n_samples];
     let sample_type = image.plane.samples.sample_type();
@@ -52,6 +49,5 @@ fn hash(segmented: Charged<SegmentedImage>) -> HashedImage {
         digest: image.digest,
         nuclei,
         features,
-        times: StepTimes { decode: image.decode_time, segment: segment_time, hash: started.elapsed() },
     }
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use crate::actor::{Charged, CpuPool, IoPool, Stage, StageError, StageOutbox};
 use crate::analysis::segmentation::overlay::{self, OverlaySettings};
@@ -106,7 +105,7 @@ impl Stage for Segmenter {
         let Charged { value: image, permit } = image;
         if let Some(reason) = self.refusal(&image) {
             let nuclei = Nuclei::NotSegmented(reason);
-            let segmented = SegmentedImage { image, nuclei, segment_time: Default::default() };
+            let segmented = SegmentedImage { image, nuclei };
             return out.send(Charged::new(segmented, permit)).await;
         }
         out.counters().add_bytes(image.plane.size_bytes() as u64);
@@ -115,7 +114,6 @@ impl Stage for Segmenter {
             (self.settings.clone(), self.tables.clone(), self.picture_bytes.clone());
         let (cpu, io) = (self.cpu.clone(), self.io.clone());
         out.send_when(ticket, async move {
-            let started = Instant::now();
             let may_keep = picture_bytes.load(Ordering::Relaxed) < settings.picture_bytes_max;
             let work = {
                 let tables = tables.clone();
@@ -133,7 +131,7 @@ impl Stage for Segmenter {
             let written = io.run(move |_| write(&tables, (claim.file_id, index), products)).await?;
             written.map_err(|error| StageError::fatal(format!("the results cannot be written: {error}")))?;
             let nuclei = Nuclei::Segmented(quality);
-            Ok(Some(Charged::new(SegmentedImage { image, nuclei, segment_time: started.elapsed() }, permit)))
+            Ok(Some(Charged::new(SegmentedImage { image, nuclei }, permit)))
         })
         .await
     }

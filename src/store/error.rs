@@ -69,6 +69,11 @@ pub(super) enum Severity {
 const IOERR_SHMSIZE: i32 = 10 | (19 << 8);
 
 impl LedgerError {
+    /// Whether the ledger as a whole has failed, and not this operation alone.
+    pub fn is_fatal(&self) -> bool {
+        !matches!(self, Self::StaleTicket { .. } | Self::Misuse(_))
+    }
+
     /// Names the path in an I/O error.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

@@ -8,8 +8,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::rows::{Columns, STAT_COLUMNS};
 use super::schema::{DATABASE_FILE, SCHEMA};
-use crate::paths::RelativePath;
+use crate::paths::{RelativePath, Root};
 use crate::store::{Counts, ExactPlane, FileLocation, FileState, KnownFile, LedgerError, PlaneState, Stream};
+use crate::units::PlaneIndex;
 
 /// A read-only view of the ledger. One per thread; statements are short.
 pub struct LedgerReader {
@@ -130,6 +131,7 @@ impl LedgerReader {
         }
         let count = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         counts.groups = count("SELECT count(*) FROM dup_group")? as u64;
+        counts.pairs = count("SELECT coalesce(sum(n_members - 1), 0) FROM dup_group")? as u64;
         counts.lines_pending = count("SELECT count(*) FROM outbox")? as u64;
         counts.oldest_pending = self.connection.query_row(
             "SELECT min(since) FROM file WHERE state NOT IN ('done', 'rejected')",
@@ -137,6 +139,26 @@ impl LedgerReader {
             |row| row.get(0),
         )?;
         Ok(counts)
+    }
+
+    /// Every root that was ever registered, with the place where it was last.
+    pub fn roots(&self) -> Result<Vec<Root>, LedgerError> {
+        let mut statement = self.connection.prepare_cached("SELECT id, name, path FROM root ORDER BY id")?;
+        let rows = statement.query_map([], |row| {
+            let path = RelativePath::from_bytes(row.get(2)?).as_path().to_owned();
+            Ok(Root { id: row.get(0)?, name: row.get(1)?, path })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The planes of a file in which nuclei were looked for, in order.
+    pub fn segmented_planes(&self, file_id: i64) -> Result<Vec<PlaneIndex>, LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT t, p, z, c FROM plane WHERE file_id = ?1 AND state = 'done' AND nuclei IS NOT NULL \
+             ORDER BY t, p, z, c",
+        )?;
+        let rows = statement.query_map([file_id], |row| Columns::new(row).index())?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// `ok`, or what SQLite found wrong.

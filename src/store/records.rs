@@ -278,7 +278,7 @@ pub struct ExactPlane {
 }
 
 /// What the ledger holds, for `status`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Counts {
     /// Files per state.
     pub files: std::collections::BTreeMap<FileState, u64>,
@@ -286,6 +286,8 @@ pub struct Counts {
     pub planes: std::collections::BTreeMap<PlaneState, u64>,
     /// Groups of duplicates.
     pub groups: u64,
+    /// Members of groups beside their representatives: rows of `duplicate_pairs.csv`.
+    pub pairs: u64,
     /// Report lines not yet in their files.
     pub lines_pending: u64,
     /// When the file that waits longest was first seen in its state (RFC 3339).

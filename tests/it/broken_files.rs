@@ -124,7 +124,9 @@ fn an_unfinished_file_becomes_an_alert_and_is_taken_up_once_it_is_whole() {
     let mut command = sandbox.run_command();
     command.env("SCOPEWATCH__WATCH__INCOMPLETE_AFTER_S", "1");
     let daemon = crate::support::Daemon::start(&mut command, sandbox.path());
-    wait_until("the alert is written", || sandbox.lines("alerts").iter().any(|alert| alert["kind"] == "incomplete"));
+    wait_until("the alert is written", || {
+        sandbox.lines("alerts").iter().any(|alert| alert["kind"] == "incomplete")
+    });
     assert!(sandbox.lines("files").is_empty(), "an incomplete file has no line");
     sandbox.drop_file("half.tif", &bytes);
     sandbox.wait_for_files(1);
@@ -189,7 +191,9 @@ fn scan_unprivileged(sandbox: &Sandbox) -> Option<std::process::ExitStatus> {
             assert!(Command::new("chmod").arg("0777").arg(folder).status().ok()?.success());
         }
         let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(env!("CARGO_BIN_EXE_scopewatch"));
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(env!("CARGO_BIN_EXE_scopewatch"));
         // the program itself may lie where nobody else may look
         let may_start = Command::new("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
@@ -251,7 +255,9 @@ fn outputs_pause_while_the_disk_is_nearly_full() {
     // no disk has that much room
     command.env("SCOPEWATCH__OUTPUT__FREE_SPACE_MIN_MB", "1000000000");
     let daemon = crate::support::Daemon::start(&mut command, sandbox.path());
-    wait_until("the pause is said", || sandbox.lines("alerts").iter().any(|alert| alert["kind"] == "disk_full"));
+    wait_until("the pause is said", || {
+        sandbox.lines("alerts").iter().any(|alert| alert["kind"] == "disk_full")
+    });
     let status = output(scopewatch().arg("status").arg("--json").arg("--out").arg(sandbox.out()));
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert!(status["disk_full_s"].is_number(), "{status}");

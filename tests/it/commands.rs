@@ -16,11 +16,15 @@ fn inspect_says_what_a_file_holds_and_goes_on_after_a_bad_one() {
     let ended = output(scopewatch().arg("inspect").arg(&bad).arg(&good).args(["--json", "--digests"]));
     assert_eq!(ended.status.code(), Some(3));
     let text = String::from_utf8(ended.stdout).unwrap();
-    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0]["file"], bad.to_str().unwrap());
     assert_eq!(lines[0]["error"]["kind"], "incomplete");
     assert_eq!(lines[1]["format"], "tiff");
-    assert_eq!(lines[1]["dims"], serde_json::json!({ "T": 1, "P": 1, "Z": 1, "C": 1, "Y": 96, "X": 128, "S": 1 }));
+    assert_eq!(
+        lines[1]["dims"],
+        serde_json::json!({ "T": 1, "P": 1, "Z": 1, "C": 1, "Y": 96, "X": 128, "S": 1 })
+    );
     assert_eq!(lines[1]["dtype"], "uint16");
     let Samples::Uint16(samples) = &plane.samples else { panic!() };
     let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();

@@ -35,7 +35,8 @@ fn deflated(plane: &Plane) -> Vec<u8> {
 /// Noise without anything in it.
 fn empty_well(seed: u64) -> Plane {
     let plane = field(seed);
-    let samples = Samples::Uint16((0..96 * 128).map(|i| 100 + (i * 7919 + seed as usize) as u16 % 13).collect());
+    let samples =
+        Samples::Uint16((0..96 * 128).map(|i| 100 + (i * 7919 + seed as usize) as u16 % 13).collect());
     Plane { samples, ..plane }
 }
 
@@ -77,8 +78,11 @@ fn files_written_in_every_way_are_each_reported_once() {
     let names: Vec<_> = reported.keys().map(|(file, outcome)| (file.as_str(), outcome.as_str())).collect();
     assert_eq!(names, expected.map(|file| (file, "done")));
     assert!(reported.values().all(|n| *n == 1), "{reported:?}");
-    let planes: BTreeSet<_> =
-        sandbox.lines("planes").iter().map(|line| (line["file"].to_string(), line["plane"].to_string())).collect();
+    let planes: BTreeSet<_> = sandbox
+        .lines("planes")
+        .iter()
+        .map(|line| (line["file"].to_string(), line["plane"].to_string()))
+        .collect();
     assert_eq!(planes.len(), 6 + 3 * 2);
     assert_eq!(sandbox.lines("planes").len(), planes.len());
 }
@@ -89,7 +93,10 @@ fn lines_and_tables_say_what_is_in_the_files() {
     sandbox.drop_file("plate7/WellB02_ChannelDAPI,GFP_Seq0000.nd2", &nd2(2, 50));
     let (summary, code) = sandbox.scan(&[]);
     assert_eq!(code, 0);
-    assert_eq!((&summary["files"], &summary["planes"], &summary["rejected"]), (&1.into(), &4.into(), &0.into()));
+    assert_eq!(
+        (&summary["files"], &summary["planes"], &summary["rejected"]),
+        (&1.into(), &4.into(), &0.into())
+    );
     let file = &sandbox.lines("files")[0];
     assert_eq!(file["planes"], 4);
     assert_eq!(file["pixel_size_um"], 0.65);
@@ -135,11 +142,15 @@ fn copies_are_grouped_and_blanks_are_not() {
         lines.next().unwrap(),
         "file_a,plane_a,file_b,plane_b,relation,confidence,s,r,q,orientation,scale,shift_y_px,shift_x_px"
     );
-    let relations: BTreeSet<_> = lines.map(|line| line.split(',').collect::<Vec<_>>()[4].to_owned()).collect();
+    let relations: BTreeSet<_> =
+        lines.map(|line| line.split(',').collect::<Vec<_>>()[4].to_owned()).collect();
     assert_eq!(relations, BTreeSet::from(["identical_file".to_owned(), "identical_pixels".to_owned()]));
     assert!(!pairs.contains("empty") && !pairs.contains("other"), "{pairs}");
     let events: Vec<_> = sandbox.lines("duplicates").iter().map(|line| line["event"].to_string()).collect();
-    assert!(events.contains(&"\"created\"".to_owned()) && events.contains(&"\"member_added\"".to_owned()), "{events:?}");
+    assert!(
+        events.contains(&"\"created\"".to_owned()) && events.contains(&"\"member_added\"".to_owned()),
+        "{events:?}"
+    );
 }
 
 #[test]
@@ -157,9 +168,8 @@ fn the_same_files_give_the_same_tables_for_any_number_of_workers_and_any_order()
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
         fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
     };
-    let tables = |sandbox: &Sandbox| {
-        ["duplicate_pairs.csv", "duplicate_groups.json"].map(|name| sandbox.table(name))
-    };
+    let tables =
+        |sandbox: &Sandbox| ["duplicate_pairs.csv", "duplicate_groups.json"].map(|name| sandbox.table(name));
     let mut all = Vec::new();
     for workers in ["1", "2", "5"] {
         let sandbox = Sandbox::new();
@@ -190,7 +200,10 @@ fn a_second_scan_takes_up_only_what_is_new() {
     let (first, _) = sandbox.scan(&[]);
     assert_eq!(first["files"], 5);
     let (second, _) = sandbox.scan(&[]);
-    assert_eq!((&second["files"], &second["planes"], &second["files_known"]), (&0.into(), &0.into(), &5.into()));
+    assert_eq!(
+        (&second["files"], &second["planes"], &second["files_known"]),
+        (&0.into(), &0.into(), &5.into())
+    );
     sandbox.drop_file("new.tif", &tiff(&field(9)));
     let (third, _) = sandbox.scan(&[]);
     assert_eq!((&third["files"], &third["planes"]), (&1.into(), &1.into()));
@@ -212,7 +225,8 @@ fn a_touched_file_gets_no_second_line_and_a_rewritten_one_gets_a_new_version() {
     assert_eq!(sandbox.lines("planes").len(), 1);
     sandbox.drop_file("x.tif", &tiff(&field(2)));
     sandbox.scan(&[]);
-    let versions: Vec<_> = sandbox.lines("files").iter().map(|line| line["version"].as_u64().unwrap()).collect();
+    let versions: Vec<_> =
+        sandbox.lines("files").iter().map(|line| line["version"].as_u64().unwrap()).collect();
     assert_eq!(versions, [1, 2]);
     assert_eq!(sandbox.lines("planes").len(), 2);
 }

@@ -57,7 +57,8 @@ fn a_file_changed_while_nobody_watched_is_taken_up_again() {
     sandbox.wait_for_files(3);
     assert_eq!(daemon.stop(), Some(0));
     let files = sandbox.lines("files");
-    let versions: Vec<_> = files.iter().filter(|f| f["file"] == "x.tif").map(|f| f["version"].clone()).collect();
+    let versions: Vec<_> =
+        files.iter().filter(|f| f["file"] == "x.tif").map(|f| f["version"].clone()).collect();
     assert_eq!(versions, [1, 2]);
 }
 

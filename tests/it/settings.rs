@@ -20,7 +20,10 @@ fn the_printed_default_is_a_good_configuration() {
     let printed = output(scopewatch().args(["check-config", "--print-default"]));
     assert!(printed.status.success());
     let text = String::from_utf8(printed.stdout).unwrap();
-    assert_eq!(text, fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/scopewatch.toml")).unwrap());
+    assert_eq!(
+        text,
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/scopewatch.toml")).unwrap()
+    );
     let (code, answer) = check(&text, &[]);
     assert_eq!(code, 0, "{answer}");
 }
@@ -32,14 +35,20 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
     assert!(answer.contains("quiet_perod_ms") && answer.contains("quiet_period_ms"), "{answer}");
     let (code, answer) = check("", &[("SCOPEWATCH__WATCH__SCAN_INTERVALL_MS", "5")]);
     assert_eq!(code, 2);
-    assert!(answer.contains("SCOPEWATCH__WATCH__SCAN_INTERVALL_MS") && answer.contains("scan_interval_ms"), "{answer}");
+    assert!(
+        answer.contains("SCOPEWATCH__WATCH__SCAN_INTERVALL_MS") && answer.contains("scan_interval_ms"),
+        "{answer}"
+    );
 }
 
 #[test]
 fn values_out_of_range_name_key_value_and_range() {
     let (code, answer) = check("[watch]\nscan_interval_ms = 1\n", &[]);
     assert_eq!(code, 2);
-    assert!(answer.contains("scan_interval_ms") && answer.contains('1') && answer.contains("100"), "{answer}");
+    assert!(
+        answer.contains("scan_interval_ms") && answer.contains('1') && answer.contains("100"),
+        "{answer}"
+    );
 }
 
 #[test]

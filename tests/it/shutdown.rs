@@ -48,8 +48,10 @@ fn status_answers_while_it_runs_and_after() {
     assert_eq!(running["running"], true);
     assert_eq!(running["pid"], daemon.pid());
     assert_eq!(running["roots"][0]["state"], "online");
-    let names: Vec<_> = running["stages"].as_array().unwrap().iter().map(|stage| stage["name"].clone()).collect();
-    for name in ["watcher", "settler", "decoder", "segmenter", "hasher", "verifier", "registrar", "reporter"] {
+    let names: Vec<_> =
+        running["stages"].as_array().unwrap().iter().map(|stage| stage["name"].clone()).collect();
+    for name in ["watcher", "settler", "decoder", "segmenter", "hasher", "verifier", "registrar", "reporter"]
+    {
         assert!(names.contains(&name.into()), "{names:?}");
     }
     let text = output(scopewatch().arg("status").arg("--out").arg(sandbox.out())).stdout;

@@ -88,14 +88,17 @@ impl Sandbox {
         command.arg("scan").arg(self.inbox()).arg("--out").arg(self.out()).arg("--json").args(flags);
         let ended = output(&mut command);
         let text = String::from_utf8(ended.stdout).unwrap();
-        let last = text.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&ended.stderr)));
+        let last =
+            text.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&ended.stderr)));
         (serde_json::from_str(last).unwrap(), ended.status.code().unwrap())
     }
 
     /// The lines of `reports/NAME.jsonl`; a torn line is a failure.
     pub(crate) fn lines(&self, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.out().join(format!("reports/{name}.jsonl"))).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("torn line {line:?}"))).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("torn line {line:?}")))
+            .collect()
     }
 
     /// How often each file stands in `files.jsonl`, by outcome.
@@ -125,7 +128,8 @@ impl Sandbox {
     /// The reason with which a file was rejected.
     pub(crate) fn rejection(&self, file: &str) -> String {
         let lines = self.lines("files");
-        let line = lines.iter().find(|line| line["file"] == file).unwrap_or_else(|| panic!("{file} has no line"));
+        let line =
+            lines.iter().find(|line| line["file"] == file).unwrap_or_else(|| panic!("{file} has no line"));
         assert_eq!(line["outcome"], "rejected", "{line}");
         line["reason"].as_str().unwrap().to_owned()
     }
@@ -199,7 +203,8 @@ impl Drop for Daemon {
 
 /// A small field of nuclei; another seed gives another one.
 pub(crate) fn field(seed: u64) -> Plane {
-    let settings = FieldSettings { height: 96, width: 128, n_nuclei: 6, diameter_px: 18.0, ..FieldSettings::default() };
+    let settings =
+        FieldSettings { height: 96, width: 128, n_nuclei: 6, diameter_px: 18.0, ..FieldSettings::default() };
     expose(&settings, &place_nuclei(&settings, &mut Random::new(seed)), seed)
 }
 

@@ -156,9 +156,18 @@ fn the_steps_stand_in_flow_order() {
         "reporter" => "line.last_stage(reporter".to_owned(),
         _ => format!("line.stage({step}"),
     });
-    let messages = ["SeenFile", "SettledFile", "DecodedImage", "SegmentedImage", "HashedImage", "VerifiedImage", "RegisteredImage"];
+    let messages = [
+        "SeenFile",
+        "SettledFile",
+        "DecodedImage",
+        "SegmentedImage",
+        "HashedImage",
+        "VerifiedImage",
+        "RegisteredImage",
+    ];
     let text = &sources["messages.rs"];
-    let places: Vec<_> = messages.iter().map(|name| text.find(&format!("pub struct {name} ")).unwrap()).collect();
+    let places: Vec<_> =
+        messages.iter().map(|name| text.find(&format!("pub struct {name} ")).unwrap()).collect();
     assert!(places.is_sorted(), "messages.rs lists what travels in another order than {messages:?}");
 }
 

@@ -18,6 +18,19 @@ pub enum QualityFlag {
     NotFinite,
 }
 
+impl QualityFlag {
+    /// The word in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoObjects => "no_objects",
+            Self::BelowNoise => "below_noise",
+            Self::Saturated => "saturated",
+            Self::Debris => "debris",
+            Self::NotFinite => "not_finite",
+        }
+    }
+}
+
 /// The figures of one plane. Intensities are in the units of the file.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PlaneQuality {

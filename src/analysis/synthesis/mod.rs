@@ -176,7 +176,8 @@ mod tests {
         let plane = expose(&settings, &nuclei, 3);
         let Samples::Uint16(samples) = &plane.samples else { panic!() };
         let at = |x: f64, y: f64| f64::from(samples[y as usize * plane.width + x as usize]);
-        let bright = nuclei.iter().filter(|n| at(n.x, n.y) > settings.background + 0.4 * settings.signal).count();
+        let bright =
+            nuclei.iter().filter(|n| at(n.x, n.y) > settings.background + 0.4 * settings.signal).count();
         assert!(bright * 10 >= nuclei.len() * 9, "{bright} of {}", nuclei.len());
         let mut sorted = samples.clone();
         sorted.sort_unstable();

@@ -36,7 +36,7 @@ pub enum Look<T> {
 
 /// What follows from a look.
 #[derive(Debug)]
-pub enum Verdict<T> {
+pub(super) enum Verdict<T> {
     /// Look again at the given time; a change of state is to be noted with its reason.
     Wait(Instant, Option<(FileState, String)>),
     /// Take it up.
@@ -51,7 +51,7 @@ pub enum Verdict<T> {
 
 /// A file under observation.
 #[derive(Debug)]
-pub struct Candidate {
+pub(super) struct Candidate {
     stat: Option<FileStat>,
     unchanged_since: Instant,
     change_intervals: VecDeque<Duration>,
@@ -69,23 +69,23 @@ const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(5);
 
 impl Candidate {
     /// Starts to observe a file at `now`.
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { stat: None, unchanged_since: now, change_intervals: VecDeque::new(), state: None }
     }
 
     /// The stat figures that a file must still have to be opened, once the quiet period is over.
-    pub fn at_rest(&self, now: Instant, patience: Patience) -> Option<FileStat> {
+    pub(super) fn at_rest(&self, now: Instant, patience: Patience) -> Option<FileStat> {
         let rested = now.duration_since(self.unchanged_since) >= patience.quiet_period;
         self.stat.filter(|_| rested)
     }
 
     /// The state it was noted in last.
-    pub fn state(&self) -> FileState {
+    pub(super) fn state(&self) -> FileState {
         self.state.unwrap_or(FileState::Waiting)
     }
 
     /// Takes in what a look showed at `now` and says what follows.
-    pub fn judge<T>(&mut self, look: Look<T>, now: Instant, patience: Patience) -> Verdict<T> {
+    pub(super) fn judge<T>(&mut self, look: Look<T>, now: Instant, patience: Patience) -> Verdict<T> {
         match look {
             Look::Whole(whole) => Verdict::Take(whole),
             Look::Vanished => Verdict::Forget,

@@ -62,7 +62,9 @@ impl Hints {
                 let paths: Vec<_> =
                     inner.due.iter().filter(|(_, at)| **at <= now).map(|(path, _)| path.clone()).collect();
                 if !paths.is_empty() {
-                    paths.iter().for_each(|path| drop(inner.due.remove(path)));
+                    paths.iter().for_each(|path| {
+                        inner.due.remove(path);
+                    });
                     return Due::Paths(without_nested(paths));
                 }
                 inner.due.values().min().copied()
@@ -150,14 +152,14 @@ fn without_nested(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
 }
 
 /// The system's event source for one root; dropping it ends the watch.
-pub struct EventSource(#[allow(dead_code, reason = "held for its drop")] notify::RecommendedWatcher);
+pub(super) struct EventSource(#[allow(dead_code, reason = "held for its drop")] notify::RecommendedWatcher);
 
 impl EventSource {
     /// Subscribes to changes under `root`; may walk the whole tree, so call it off the runtime's workers.
     ///
     /// # Errors
     /// The system's reason, such as an exhausted number of watches; the root is then polled only.
-    pub fn new(root: &Path, hints: Arc<Hints>) -> Result<Self, String> {
+    pub(super) fn new(root: &Path, hints: Arc<Hints>) -> Result<Self, String> {
         let watcher = notify::recommended_watcher(move |event| hints.handle(event));
         let mut watcher = watcher.map_err(|error| error.to_string())?;
         watcher.watch(root, RecursiveMode::Recursive).map_err(|error| error.to_string())?;

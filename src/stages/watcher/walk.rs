@@ -37,14 +37,14 @@ pub struct WalkReport {
 }
 
 /// Refusals remembered in one report.
-pub const REFUSALS_MAX: usize = 20;
+pub(super) const REFUSALS_MAX: usize = 20;
 
 /// Looks at one path below `root` that a hint named: a file itself, a folder with everything below it. `None` when
 /// no walk would come there.
 ///
 /// # Errors
 /// As for [`walk`].
-pub fn walk_hinted(
+pub(super) fn walk_hinted(
     root: &Root,
     path: &Path,
     filter: &FileFilter,
@@ -87,7 +87,7 @@ fn visit_file(
 ///
 /// # Errors
 /// As for [`walk`].
-pub fn walk_named(
+pub(super) fn walk_named(
     root: &Root,
     path: &Path,
     filter: &FileFilter,
@@ -199,7 +199,7 @@ struct Known(HashMap<OsString, FileStat>);
 
 impl Known {
     fn load(reader: &LedgerReader, root: &Root, folder: &Path) -> Result<Self, LedgerError> {
-        let files = reader.folder(root.id, folder)?;
+        let files = reader.folder(root.id, folder.as_os_str())?;
         Ok(Self(
             files
                 .into_iter()
