@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Parser;
 use scopewatch::analysis::synthesis::{FieldSettings, Random, expose, place_nuclei};
-use scopewatch::formats::nd2::writer::{Nd2Loop, Nd2Objective, Nd2Spec, Nd2Writer};
+use scopewatch::formats::nd2::{Nd2Loop, Nd2Objective, Nd2Spec, Nd2Writer};
 use scopewatch::formats::tiff::{WriteCompression, WriteOptions, encode};
 use scopewatch::formats::{Channel, Plane};
 use scopewatch::units::SampleType;

@@ -88,7 +88,11 @@ impl Stage for Decoder {
             }
             let entry = planes[position];
             let ticket = ticket.of_plane(entry.index);
-            let permit = match self.charge(&entry).await {
+            let charged = {
+                let _wait = out.counters().protect();
+                self.charge(&entry).await
+            };
+            let permit = match charged {
                 Ok(permit) => permit,
                 Err(reason) => {
                     self.books.fail_plane(&ticket, Self::NAME, reason, true).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 
-use scopewatch::formats::nd2::writer::{Nd2Loop, Nd2Spec, Nd2Writer};
+use scopewatch::formats::nd2::{Nd2Loop, Nd2Spec, Nd2Writer};
 use scopewatch::formats::tiff::{WriteCompression, WriteOptions, encode};
 use scopewatch::formats::{Channel, Plane, Samples};
 use scopewatch::units::SampleType;
