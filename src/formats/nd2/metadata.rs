@@ -76,7 +76,7 @@ pub(crate) fn channels(picture: &Level, attributes: &Attributes) -> Vec<ChannelL
     let n_planes = u32::try_from(planes.len()).unwrap_or(u32::MAX);
     let n_samples: Vec<u32> = if stated.iter().fold(0, |sum: u32, n| sum.saturating_add(*n)) == n_components {
         stated
-    } else if n_planes > 0 && n_components % n_planes == 0 {
+    } else if n_planes > 0 && n_components.is_multiple_of(n_planes) {
         vec![n_components / n_planes; planes.len()]
     } else {
         vec![1; n_components as usize]
