@@ -138,6 +138,7 @@ mod tests {
         drop(gone);
         offer.await.unwrap();
         tee.offer(3).await;
+        assert_eq!(lock(&tee.0.branches).len(), 1);
         drop(tee);
         for expected in [Some(1), Some(2), Some(3), None] {
             assert_eq!(kept.recv().await, expected);
