@@ -40,6 +40,18 @@ impl ChannelChoice {
     }
 }
 
+/// Whether a channel of this name shows nuclei. A mere number is no stain: the first channel is taken for nuclei then,
+/// as plate readers image them first.
+fn is_nuclear(name: &str) -> bool {
+    let digits = name.trim_start_matches(|c: char| c.is_ascii_alphabetic()).trim();
+    let is_number = !digits.is_empty() && digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let prefix = name[..name.len() - digits.len()].trim().to_ascii_lowercase();
+    if is_number && ["", "w", "c", "ch", "channel"].contains(&prefix.as_str()) {
+        return matches!(digits.parse(), Ok(0 | 1));
+    }
+    NUCLEAR.is_match(name)
+}
+
 /// Why the plane at `index` is not segmented; `None` when it is to be.
 pub fn refusal(
     choice: &ChannelChoice,
@@ -58,8 +70,7 @@ pub fn refusal(
             .find(|channel| name(*channel).is_some_and(|name| name.eq_ignore_ascii_case(wanted))),
         ChannelChoice::Automatic => {
             let named: Vec<_> = (0..n_channels).map(name).collect();
-            let nuclear =
-                named.iter().position(|name| name.as_deref().is_some_and(|name| NUCLEAR.is_match(name)));
+            let nuclear = named.iter().position(|name| name.as_deref().is_some_and(is_nuclear));
             match nuclear {
                 Some(channel) => Some(channel as u32),
                 // nothing says what it shows: a lone channel is taken for nuclei, of several the first
@@ -83,13 +94,22 @@ mod tests {
 
     #[test]
     fn stains_are_recognised_and_other_channels_are_not() {
-        for name in
-            ["DAPI", "SD DAPI- EM", "Hoechst 33342", "w1-BFP", "mTagBFP2", "405", "H2B-mCherry", "Nuclei"]
-        {
-            assert!(NUCLEAR.is_match(name), "{name}");
+        let nuclear = ["DAPI", "SD DAPI- EM", "Hoechst 33342", "w1-BFP", "mTagBFP2", "405 nm", "H2B-mCherry", "Nuclei"];
+        for name in nuclear {
+            assert!(is_nuclear(name), "{name}");
         }
-        for name in ["FITC BP", "TRITC", "DIC", "Mono", "GFP", "Cy5", "SD GFP - EM", "4050", "brightfield"] {
-            assert!(!NUCLEAR.is_match(name), "{name}");
+        for name in ["FITC BP", "TRITC", "DIC", "Mono", "GFP", "Cy5", "SD GFP - EM", "4050", "brightfield", ""] {
+            assert!(!is_nuclear(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn of_numbered_channels_the_first_is_nuclear() {
+        for name in ["1", "w1", "ch1", "000", "Channel 1"] {
+            assert!(is_nuclear(name), "{name}");
+        }
+        for name in ["2", "w2", "ch3", "Channel 2"] {
+            assert!(!is_nuclear(name), "{name}");
         }
     }
 
