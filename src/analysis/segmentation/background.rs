@@ -18,7 +18,7 @@ impl Background {
     /// quantisation allows.
     pub(super) fn of(levels: &[u16], width: usize, noise_floor: f64) -> Self {
         let histogram = Histogram::of(levels);
-        let otsu = histogram.otsu_below(u16::MAX);
+        let otsu = histogram.otsu();
         let level = f64::from(histogram.quantile_below(0.5, otsu.unwrap_or(u16::MAX)));
         Self { level, noise_sd: noise_sd(levels, width).max(noise_floor), otsu }
     }

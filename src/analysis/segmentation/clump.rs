@@ -62,6 +62,8 @@ pub(super) struct Splitter {
     grouped: Vec<u16>,
     starts: Vec<u32>,
     limits: Vec<u16>,
+    is_dark: Vec<bool>,
+    stack: Vec<u32>,
     /// Which nucleus each pixel of the patch belongs to, from 1; 0 outside.
     pub(super) labels: Vec<u32>,
 }
@@ -131,12 +133,34 @@ impl Splitter {
             let top = f64::from(*levels.select_nth_unstable(quartile).1);
             self.limits.push((rim.background + rim.fraction * (top - rim.background)).max(0.0) as u16);
         }
+        self.peel(patch, image);
+    }
+
+    /// Takes pixels below their label's limit away from the outside in: what is dark inside stays.
+    fn peel(&mut self, patch: &Patch, image: LevelImage<'_>) {
+        let stride = patch.stride;
+        let beside = |pixel: usize| [pixel - stride, pixel - 1, pixel + 1, pixel + stride];
+        self.is_dark.clear();
+        self.is_dark.resize(self.labels.len(), false);
         for (index, row) in patch.plane_rows(image.width) {
-            let labels = &mut self.labels[index..index + row.len()];
-            for (label, &level) in labels.iter_mut().zip(&image.levels[row]) {
-                if level < self.limits[*label as usize] {
-                    *label = 0;
-                }
+            let labels = &self.labels[index..];
+            let dark = self.is_dark[index..].iter_mut().zip(labels).zip(&image.levels[row]);
+            for ((dark, &label), &level) in dark {
+                *dark = level < self.limits[label as usize];
+            }
+        }
+        self.stack.clear();
+        for pixel in (0..self.labels.len()).filter(|&pixel| self.is_dark[pixel]) {
+            if beside(pixel).iter().any(|&other| self.labels[other] != self.labels[pixel]) {
+                self.stack.push(pixel as u32);
+            }
+        }
+        while let Some(pixel) = self.stack.pop() {
+            let label = std::mem::take(&mut self.labels[pixel as usize]);
+            if label != 0 {
+                let dark = beside(pixel as usize).into_iter().filter(|&other| self.is_dark[other]);
+                self.stack
+                    .extend(dark.filter(|&other| self.labels[other] == label).map(|other| other as u32));
             }
         }
     }

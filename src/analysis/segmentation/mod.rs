@@ -190,3 +190,6 @@ fn check_shape(plane: &Plane) -> Result<(), SegmentationError> {
         Some(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
