@@ -62,6 +62,7 @@ pub(super) fn find(
         labels: Vec::new(),
         n_labels: 0,
         n_debris: 0,
+        stand_out: Vec::new(),
     };
     let Some(radius) = finder.typical_radius(&components) else {
         return Found { labels: vec![0; image.levels.len()], ..Found::default() };
@@ -82,10 +83,15 @@ struct Finder<'a> {
     labels: Vec<u32>,
     n_labels: u32,
     n_debris: u32,
+    /// Whether each component may be an object.
+    stand_out: Vec<bool>,
 }
 
 /// Components of fewer pixels have no shape.
 const AREA_MIN_PX: usize = 4;
+
+/// What is so many times larger than a typical nucleus is debris.
+const DEBRIS_RATIO: f64 = 20.0;
 
 /// An object stands above its surroundings by at least this part of its own height above the background, and of the
 /// height of Otsu's level.
@@ -97,7 +103,10 @@ impl Finder<'_> {
     fn typical_radius(&mut self, components: &Components) -> Option<f64> {
         let mut maxima = Vec::new();
         for runs in components.iter() {
-            if self.take(runs) {
+            let stands_out = self.take(runs);
+            self.stand_out.push(stands_out);
+            if stands_out {
+                self.fill();
                 self.splitter.measure_distance(&self.patch);
                 self.splitter.append_maxima(&self.patch, &mut maxima);
             }
@@ -112,14 +121,15 @@ impl Finder<'_> {
         median.map(|&squared| f64::from(squared).sqrt())
     }
 
-    /// Cuts a component out, fills its holes; says whether it may be an object at all.
+    /// Cuts a component out; says whether it may be an object at all.
     fn take(&mut self, runs: &[Run]) -> bool {
         self.patch.draw(runs, self.image.height, self.image.width);
-        if self.patch.area < AREA_MIN_PX || !self.stands_out() {
-            return false;
-        }
+        self.patch.area >= AREA_MIN_PX && self.stands_out()
+    }
+
+    /// Fills the holes no larger than the component itself: a larger one is a ring of nuclei's.
+    fn fill(&mut self) {
         self.patch.fill_holes(self.patch.area);
-        true
     }
 
     /// Whether the component is brighter than what surrounds it: by the noise gate, and by a part of its height
@@ -198,9 +208,13 @@ impl Finder<'_> {
             .max(std::f64::consts::PI * radii.min * radii.min)
             .max(AREA_MIN_PX as f64);
         let rim = RimRule { background: self.background.level, fraction: self.settings.rim_fraction };
+        let area_max = (DEBRIS_RATIO * typical).min(std::f64::consts::PI * radii.max * radii.max);
         let mut areas = Vec::new();
-        for runs in components.iter() {
-            if !self.take(runs) || (self.patch.area as f64) < area_min {
+        let stand_out = std::mem::take(&mut self.stand_out);
+        for (runs, _) in components.iter().zip(stand_out).filter(|(_, stands_out)| *stands_out) {
+            self.patch.draw(runs, self.image.height, self.image.width);
+            self.fill();
+            if (self.patch.area as f64) < area_min {
                 continue;
             }
             self.splitter.measure_distance(&self.patch);
@@ -214,7 +228,9 @@ impl Finder<'_> {
             // areas become labels of the plane; 0 is left out
             areas[0] = 0;
             for area in &mut areas {
-                let is_kept = f64::from(*area) >= area_min;
+                let is_debris = f64::from(*area) > area_max;
+                let is_kept = f64::from(*area) >= area_min && !is_debris;
+                self.n_debris += u32::from(is_debris);
                 self.n_labels += u32::from(is_kept);
                 *area = if is_kept { self.n_labels } else { 0 };
             }

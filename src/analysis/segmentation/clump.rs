@@ -5,7 +5,7 @@ use super::blur::{Kernel, PatchBlur};
 use super::chain::LevelImage;
 use super::distance::DistanceTransform;
 use super::flooding::Flooding;
-use super::patch::Patch;
+use super::patch::{Patch, let_go};
 
 /// Heights of the flooded surface per nuclear radius.
 const HEIGHTS_PER_RADIUS: f32 = 1024.0;
@@ -100,6 +100,7 @@ impl Splitter {
         self.shape.clear();
         let per_radius = 1.0 / rule.radius as f32;
         self.shape.extend(self.squared.iter().map(|&squared| (squared as f32).sqrt() * per_radius));
+        let_go(&mut self.squared);
         self.blur.blur(&mut self.shape, stride, &rule.distance_kernel);
         self.brightness.clear();
         self.brightness.resize(patch.mask.len(), 0.0);
@@ -118,9 +119,12 @@ impl Splitter {
             let height = (shape + weight * brightness) * HEIGHTS_PER_RADIUS;
             (height.min(60_000.0) as u16 + 1) * u16::from(mask)
         }));
+        let_go(&mut self.shape);
+        let_go(&mut self.brightness);
         let depth = (rule.depth as f32 * HEIGHTS_PER_RADIUS) as u16;
         self.flooding.flood(&self.surface, stride, depth, &mut self.labels)
     }
+
     /// Takes the rim off each of the patch's `n` nuclei: pixels below `fraction` of its upper quartile, counted from
     /// the background's level, are its glow. A dim nucleus beside a bright one so keeps its own threshold.
     pub(super) fn take_rims_off(&mut self, n: u32, patch: &Patch, image: LevelImage<'_>, rim: RimRule) {
@@ -133,7 +137,11 @@ impl Splitter {
             let top = f64::from(*levels.select_nth_unstable(quartile).1);
             self.limits.push((rim.background + rim.fraction * (top - rim.background)).max(0.0) as u16);
         }
+        let_go(&mut self.grouped);
+        let_go(&mut self.surface);
         self.peel(patch, image);
+        let_go(&mut self.is_dark);
+        let_go(&mut self.stack);
     }
 
     /// Takes pixels below their label's limit away from the outside in: what is dark inside stays.

@@ -1,6 +1,6 @@
 //! Exact Euclidean distance to the edge of a patch, squared, in integers.
 
-use super::patch::Patch;
+use super::patch::{Patch, let_go};
 
 /// Farther than any edge that matters: distances above it are cut to it.
 const FAR: u32 = 30_000;
@@ -37,6 +37,7 @@ impl DistanceTransform {
                 x = start + n;
             }
         }
+        let_go(&mut self.vertical);
     }
 
     /// Distance to the edge along the column.
@@ -103,5 +104,59 @@ impl DistanceTransform {
             }
             end = end.min(from);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::analysis::segmentation::components::{Run, append_runs};
+
+    /// The definition: over all pixels of the plane that do not belong.
+    fn brute_force(mask: &[u8], width: usize) -> Vec<u32> {
+        let squared = |a: usize, b: usize| {
+            (a / width).abs_diff(b / width).pow(2) as u32 + (a % width).abs_diff(b % width).pow(2) as u32
+        };
+        let nearest = |pixel: usize| {
+            (0..mask.len()).filter(|&other| mask[other] == 0).map(|other| squared(pixel, other)).min()
+        };
+        (0..mask.len()).map(|pixel| nearest(pixel).unwrap_or(0)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn distances_are_exact(width in 1_usize..24, rows in prop::collection::vec(any::<u32>(), 1..20)) {
+            // dense masks (three quarters) make large distances; one pixel at least is outside
+            let mut mask: Vec<u8> = rows
+                .iter()
+                .flat_map(|bits| (0..width).map(move |x| u8::from((bits | bits.rotate_left(7)) >> x & 1 == 1)))
+                .collect();
+            mask[0] = 0;
+            let mut runs: Vec<Run> = Vec::new();
+            for (row, mask) in mask.chunks_exact(width).enumerate() {
+                append_runs(&mut runs, mask, row);
+            }
+            prop_assume!(!runs.is_empty());
+            let mut patch = Patch::default();
+            patch.draw(&runs, rows.len(), width);
+            let mut squared = Vec::new();
+            DistanceTransform::default().squared(&patch, &mut squared);
+            let expected = brute_force(&mask, width);
+            for (index, row) in patch.plane_rows(width) {
+                prop_assert_eq!(&squared[index..index + row.len()], &expected[row]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_patch_without_an_edge_is_far_from_it() {
+        let runs = [Run { row: 0, start: 0, end: 3 }, Run { row: 1, start: 0, end: 3 }];
+        let mut patch = Patch::default();
+        patch.draw(&runs, 2, 3);
+        let mut squared = Vec::new();
+        DistanceTransform::default().squared(&patch, &mut squared);
+        assert!(patch.plane_rows(3).all(|(index, _)| squared[index..index + 3] == [FAR * FAR; 3]));
     }
 }

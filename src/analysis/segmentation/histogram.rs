@@ -7,7 +7,6 @@ const N_OUTLIERS: u64 = 16;
 #[derive(Debug, Clone)]
 pub(super) struct Histogram {
     counts: Vec<u32>,
-    n: u64,
 }
 
 impl Histogram {
@@ -27,7 +26,7 @@ impl Histogram {
         for (count, more) in counts.iter_mut().zip(other) {
             *count += more;
         }
-        Self { counts, n: levels.len() as u64 }
+        Self { counts }
     }
 
     /// The least level that at least `part` (0 to 1) of the pixels at or below `top` do not exceed.
@@ -43,17 +42,18 @@ impl Histogram {
         level.unwrap_or(0) as u16
     }
 
-    /// The level that splits the pixels into two classes of the greatest variance between them: the lower class is
+    /// The level that splits the pixels at or below `top` into two classes of the greatest variance between them: the lower class is
     /// at or below it. `None` where all have one level. The few lowest and highest pixels count as the next ones:
     /// a hot or a dead pixel is no class of its own.
     ///
     /// # References
     /// N. Otsu, A threshold selection method from gray-level histograms, IEEE Trans. SMC 9 (1979), equation 14.
-    pub(super) fn otsu(&self) -> Option<u16> {
-        let (first, last) = (self.level_at(N_OUTLIERS), self.level_at(self.n.saturating_sub(N_OUTLIERS + 1)));
-        let clipped = |level: u16| f64::from(level.clamp(first, last));
-        let n = self.n as f64;
-        let counts = &self.counts;
+    pub(super) fn otsu_below(&self, top: u16) -> Option<u16> {
+        let counts = &self.counts[..=usize::from(top)];
+        let n: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+        let (first, last) = (self.level_at(N_OUTLIERS), self.level_at(n.saturating_sub(N_OUTLIERS + 1)));
+        let clipped = |level: u16| f64::from(level.clamp(first.min(last), last));
+        let n = n as f64;
         let total: f64 = counts
             .iter()
             .zip(0_u16..=u16::MAX)
@@ -78,6 +78,11 @@ impl Histogram {
             }
         }
         best.1
+    }
+
+    /// How many pixels lie above a level.
+    pub(super) fn count_above(&self, level: u16) -> u64 {
+        self.counts[usize::from(level) + 1..].iter().map(|&count| u64::from(count)).sum()
     }
 
     /// The level of the pixel of that rank, the lowest being 0.

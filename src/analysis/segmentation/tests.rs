@@ -220,6 +220,21 @@ fn the_pixel_size_limits_what_is_a_nucleus() {
     assert_eq!(usual.objects.len(), 4);
 }
 
+#[test]
+fn debris_hides_no_nuclei() {
+    let canvas = nuclei().disc(75.0, 110.0, 7.0, 60_000.0).noise(8.0, 10);
+    let bright = found(&canvas);
+    assert_eq!(centres(&bright), [[30, 40], [30, 120], [75, 110], [100, 60], [120, 150]]);
+    let mut canvas = Canvas::new(300, 300, 100.0).disc(230.0, 150.0, 27.0, 500.0);
+    for index in 0..40 {
+        canvas =
+            canvas.disc(30.0 + 30.0 * f64::from(index / 10), 15.0 + 28.0 * f64::from(index % 10), 5.0, 400.0);
+    }
+    let large = found(&canvas.noise(8.0, 11));
+    assert_eq!(large.objects.len(), 40);
+    assert_eq!((large.quality.n_debris, large.quality.flags), (1, vec![QualityFlag::Debris]));
+}
+
 fn scene(seed: u64) -> Canvas {
     let mut canvas = Canvas::new(150, 190, 200.0);
     for index in 0..12_u64 {
