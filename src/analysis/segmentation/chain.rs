@@ -62,12 +62,12 @@ pub(super) fn find(
         labels: Vec::new(),
         n_labels: 0,
         n_debris: 0,
-        stand_out: Vec::new(),
     };
-    let Some(radius) = finder.typical_radius(&components) else {
+    let candidates: Vec<&[Run]> = components.iter().filter(|runs| finder.is_candidate(runs)).collect();
+    let Some(radius) = finder.typical_radius(&candidates) else {
         return Found { labels: vec![0; image.levels.len()], ..Found::default() };
     };
-    finder.split(&components, radius.clamp(radii.min, radii.max), radii);
+    finder.split(&candidates, radius.clamp(radii.min, radii.max), radii);
     finder.numbered()
 }
 
@@ -83,12 +83,13 @@ struct Finder<'a> {
     labels: Vec<u32>,
     n_labels: u32,
     n_debris: u32,
-    /// Whether each component may be an object.
-    stand_out: Vec<bool>,
 }
 
 /// Components of fewer pixels have no shape.
 const AREA_MIN_PX: usize = 4;
+
+/// So many components are enough to know the typical radius.
+const N_RADIUS_SAMPLES: usize = 400;
 
 /// What is so many times larger than a typical nucleus is debris.
 const DEBRIS_RATIO: f64 = 20.0;
@@ -99,17 +100,13 @@ const CONTRAST_FRACTION_MIN: f64 = 0.3;
 
 impl Finder<'_> {
     /// Median of the radii at which the distance to the edge peaks, each weighted by its disc's area: specks count
-    /// little, and a clump counts as its nuclei.
-    fn typical_radius(&mut self, components: &Components) -> Option<f64> {
+    /// little, and a clump counts as its nuclei. Some hundred components, evenly spread, tell it.
+    fn typical_radius(&mut self, candidates: &[&[Run]]) -> Option<f64> {
         let mut maxima = Vec::new();
-        for runs in components.iter() {
-            let stands_out = self.take(runs);
-            self.stand_out.push(stands_out);
-            if stands_out {
-                self.fill();
-                self.splitter.measure_distance(&self.patch);
-                self.splitter.append_maxima(&self.patch, &mut maxima);
-            }
+        for runs in candidates.iter().step_by(candidates.len().div_ceil(N_RADIUS_SAMPLES).max(1)) {
+            self.cut_out(runs);
+            self.splitter.measure_distance(&self.patch);
+            self.splitter.append_maxima(&self.patch, &mut maxima);
         }
         maxima.sort_unstable();
         let total: u64 = maxima.iter().map(|&squared| u64::from(squared)).sum();
@@ -121,14 +118,15 @@ impl Finder<'_> {
         median.map(|&squared| f64::from(squared).sqrt())
     }
 
-    /// Cuts a component out; says whether it may be an object at all.
-    fn take(&mut self, runs: &[Run]) -> bool {
+    /// Whether the component may be an object at all.
+    fn is_candidate(&mut self, runs: &[Run]) -> bool {
         self.patch.draw(runs, self.image.height, self.image.width);
         self.patch.area >= AREA_MIN_PX && self.stands_out()
     }
 
-    /// Fills the holes no larger than the component itself: a larger one is a ring of nuclei's.
-    fn fill(&mut self) {
+    /// Cuts a component out and fills its holes, but none larger than itself: that is a ring of nuclei.
+    fn cut_out(&mut self, runs: &[Run]) {
+        self.patch.draw(runs, self.image.height, self.image.width);
         self.patch.fill_holes(self.patch.area);
     }
 
@@ -200,7 +198,7 @@ impl Finder<'_> {
         total
     }
 
-    fn split(&mut self, components: &Components, radius: f64, radii: RadiusRange) {
+    fn split(&mut self, candidates: &[&[Run]], radius: f64, radii: RadiusRange) {
         self.labels = vec![0; self.image.levels.len()];
         let rule = SplitRule::new(radius.max(2.0), self.settings);
         let typical = std::f64::consts::PI * radius * radius;
@@ -210,10 +208,8 @@ impl Finder<'_> {
         let rim = RimRule { background: self.background.level, fraction: self.settings.rim_fraction };
         let area_max = (DEBRIS_RATIO * typical).min(std::f64::consts::PI * radii.max * radii.max);
         let mut areas = Vec::new();
-        let stand_out = std::mem::take(&mut self.stand_out);
-        for (runs, _) in components.iter().zip(stand_out).filter(|(_, stands_out)| *stands_out) {
-            self.patch.draw(runs, self.image.height, self.image.width);
-            self.fill();
+        for runs in candidates {
+            self.cut_out(runs);
             if (self.patch.area as f64) < area_min {
                 continue;
             }

@@ -9,6 +9,7 @@ const FAR: u32 = 30_000;
 #[derive(Debug, Default)]
 pub(super) struct DistanceTransform {
     vertical: Vec<u32>,
+    depths: Vec<i64>,
     envelope: Vec<(i64, i64)>,
 }
 
@@ -68,19 +69,19 @@ impl DistanceTransform {
     fn measure_run(&mut self, run: std::ops::Range<usize>, open: [bool; 2], out: &mut [u32]) {
         let n = run.len() as i64;
         let (first, last) = (-i64::from(!open[0]), n - i64::from(open[1]));
-        let vertical = &self.vertical[run.clone()];
-        let depth = |x: i64| {
-            let distance = usize::try_from(x).ok().and_then(|x| vertical.get(x)).copied().unwrap_or(0);
-            i64::from(distance) * i64::from(distance)
-        };
-        // (position of the parabola, first pixel where it is the lowest)
+        // place x of the run, from -1 to n, is depths[x + 1]
+        self.depths.clear();
+        self.depths.push(0);
+        self.depths.extend(self.vertical[run.clone()].iter().map(|&distance| i64::from(distance * distance)));
+        self.depths.push(0);
+        let depth = |x: i64| self.depths[(x + 1) as usize];
+        // (place of the parabola, first place where it is the lowest)
         self.envelope.clear();
         self.envelope.push((first, first));
         for x in first + 1..=last {
             let height = depth(x);
             while let Some(&(other, from)) = self.envelope.last() {
-                let at_from = |position: i64, depth: i64| (from - position).pow(2) + depth;
-                if at_from(other, depth(other)) > at_from(x, height) {
+                if (from - other).pow(2) + depth(other) > (from - x).pow(2) + height {
                     self.envelope.pop();
                     continue;
                 }
@@ -96,10 +97,10 @@ impl DistanceTransform {
             }
         }
         let mut end = n;
-        for &(position, from) in self.envelope.iter().rev() {
-            let from = from.max(0);
+        for &(place, from) in self.envelope.iter().rev() {
+            let (from, lowest) = (from.max(0), depth(place));
             for x in from..end {
-                let squared = (x - position).pow(2) + depth(position);
+                let squared = (x - place).pow(2) + lowest;
                 out[run.start + x as usize] = squared.min(i64::from(FAR * FAR)) as u32;
             }
             end = end.min(from);

@@ -72,24 +72,32 @@ impl Flooding {
         ];
         let mut uphill: Option<(u16, usize)> = None;
         let mut highest: Option<u32> = None;
+        let mut is_pass = false;
         for neighbour in neighbours {
+            let parent = self.parents[neighbour];
             // the margin's first pixel is 0, which no pixel has as parent: 0 means not yet reached
-            if self.parents[neighbour] == 0 {
+            if parent == 0 {
                 continue;
             }
             if uphill.is_none_or(|(height, _)| surface[neighbour] > height) {
                 uphill = Some((surface[neighbour], neighbour));
             }
-            let basin = root(&mut self.parents, neighbour as u32);
+            if highest == Some(parent) {
+                continue;
+            }
+            let basin = root(&mut self.parents, parent);
             highest = Some(match highest {
-                None => basin,
-                Some(other) if other == basin => basin,
-                Some(other) => self.meet(other, basin, surface, surface[pixel].saturating_add(depth - 1)),
+                Some(other) if other != basin => {
+                    is_pass = true;
+                    self.meet(other, basin, surface, surface[pixel].saturating_add(depth - 1))
+                }
+                _ => basin,
             });
         }
-        self.parents[pixel] = match uphill {
-            Some((_, neighbour)) => root(&mut self.parents, neighbour as u32),
-            None => pixel as u32,
+        self.parents[pixel] = match (highest, uphill) {
+            (Some(basin), _) if !is_pass => basin,
+            (_, Some((_, neighbour))) => root(&mut self.parents, neighbour as u32),
+            _ => pixel as u32,
         };
     }
 
