@@ -13,14 +13,45 @@ pub(super) struct Background {
     pub(super) otsu: Option<u16>,
 }
 
+/// Something very bright and small hides the nuclei from Otsu: at most this part of the plane ...
+const BRIGHT_FRACTION_MAX: f64 = 0.02;
+/// ... with at least so many times as many pixels in the upper class of what lies below it ...
+const HIDDEN_RATIO_MIN: u64 = 4;
+/// ... which stands out by so many standard deviations of the noise.
+const HIDDEN_CONTRAST_MIN_SD: f64 = 6.0;
+
+/// So many layers of brightness are looked under.
+const LAYERS_MAX: usize = 6;
+
 impl Background {
     /// Estimates all three on the blurred plane. `noise_floor` is the least standard deviation that the file's
     /// quantisation allows.
     pub(super) fn of(levels: &[u16], width: usize, noise_floor: f64) -> Self {
         let histogram = Histogram::of(levels);
-        let otsu = histogram.otsu_below(u16::MAX);
-        let level = f64::from(histogram.quantile_below(0.5, otsu.unwrap_or(u16::MAX)));
-        Self { level, noise_sd: noise_sd(levels, width).max(noise_floor), otsu }
+        let noise_sd = noise_sd(levels, width).max(noise_floor);
+        let within = |top: u16| {
+            let otsu = histogram.otsu_below(top);
+            let level = f64::from(histogram.quantile_below(0.5, otsu.unwrap_or(top)));
+            Self { level, noise_sd, otsu }
+        };
+        let whole = within(u16::MAX);
+        let mut bright = whole;
+        // each step leaves out the brightest class: an artefact, then its rim
+        for _ in 0..LAYERS_MAX {
+            let Some(top) = bright.otsu else { break };
+            let n_bright = histogram.count_above(top);
+            if n_bright as f64 > BRIGHT_FRACTION_MAX * levels.len() as f64 {
+                break;
+            }
+            let below = within(top);
+            let n_dim = below.otsu.map_or(0, |otsu| histogram.count_above(otsu) - n_bright);
+            let stands_out = below.contrast() >= HIDDEN_CONTRAST_MIN_SD * noise_sd;
+            if stands_out && n_dim >= HIDDEN_RATIO_MIN * n_bright {
+                return below;
+            }
+            bright = below;
+        }
+        whole
     }
 
     /// Height of Otsu's level above the background; 0 for a constant plane.

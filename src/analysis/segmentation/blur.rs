@@ -1,6 +1,7 @@
 //! Gaussian blur, separable, of a whole plane (into 16-bit levels) and of small patches.
 
 use super::levels::{Levels, Sample, with_samples};
+use super::patch::let_go;
 use crate::formats::plane::Plane;
 
 /// A symmetric kernel: `half[0]` is the middle, `half[k]` stands `k` pixels to both sides. Sums to 1.
@@ -129,5 +130,6 @@ impl PatchBlur {
                 *out += weight * (a + b);
             }
         }
+        let_go(&mut self.rows);
     }
 }

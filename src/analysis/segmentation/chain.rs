@@ -58,15 +58,16 @@ pub(super) fn find(
         settings,
         patch: Patch::default(),
         splitter: Splitter::default(),
-        pixels: Vec::new(),
+        steps: Vec::new(),
         labels: Vec::new(),
         n_labels: 0,
         n_debris: 0,
     };
-    let Some(radius) = finder.typical_radius(&components) else {
+    let candidates: Vec<&[Run]> = components.iter().filter(|runs| finder.is_candidate(runs)).collect();
+    let Some(radius) = finder.typical_radius(&candidates) else {
         return Found { labels: vec![0; image.levels.len()], ..Found::default() };
     };
-    finder.split(&components, radius.clamp(radii.min, radii.max), radii);
+    finder.split(&candidates, radius.clamp(radii.min, radii.max), radii);
     finder.numbered()
 }
 
@@ -77,7 +78,8 @@ struct Finder<'a> {
     settings: &'a SegmentationSettings,
     patch: Patch,
     splitter: Splitter,
-    pixels: Vec<u16>,
+    /// How far the component's runs exceed their surroundings.
+    steps: Vec<i32>,
     labels: Vec<u32>,
     n_labels: u32,
     n_debris: u32,
@@ -86,19 +88,25 @@ struct Finder<'a> {
 /// Components of fewer pixels have no shape.
 const AREA_MIN_PX: usize = 4;
 
-/// An object stands above its surroundings by at least this part of its height above the background.
-const CONTRAST_FRACTION_MIN: f64 = 0.2;
+/// So many components are enough to know the typical radius.
+const N_RADIUS_SAMPLES: usize = 400;
+
+/// What is so many times larger than a typical nucleus is debris.
+const DEBRIS_RATIO: f64 = 20.0;
+
+/// An object stands above its surroundings by at least this part of its own height above the background, and of the
+/// height of Otsu's level.
+const CONTRAST_FRACTION_MIN: f64 = 0.3;
 
 impl Finder<'_> {
     /// Median of the radii at which the distance to the edge peaks, each weighted by its disc's area: specks count
-    /// little, and a clump counts as its nuclei.
-    fn typical_radius(&mut self, components: &Components) -> Option<f64> {
+    /// little, and a clump counts as its nuclei. Some hundred components, evenly spread, tell it.
+    fn typical_radius(&mut self, candidates: &[&[Run]]) -> Option<f64> {
         let mut maxima = Vec::new();
-        for runs in components.iter() {
-            if self.take(runs) {
-                self.splitter.measure_distance(&self.patch);
-                self.splitter.append_maxima(&self.patch, &mut maxima);
-            }
+        for runs in candidates.iter().step_by(candidates.len().div_ceil(N_RADIUS_SAMPLES).max(1)) {
+            self.cut_out(runs);
+            self.splitter.measure_distance(&self.patch);
+            self.splitter.append_maxima(&self.patch, &mut maxima);
         }
         maxima.sort_unstable();
         let total: u64 = maxima.iter().map(|&squared| u64::from(squared)).sum();
@@ -110,86 +118,87 @@ impl Finder<'_> {
         median.map(|&squared| f64::from(squared).sqrt())
     }
 
-    /// Cuts a component out, fills its holes; says whether it may be an object at all.
-    fn take(&mut self, runs: &[Run]) -> bool {
+    /// Whether the component may be an object at all.
+    fn is_candidate(&mut self, runs: &[Run]) -> bool {
         self.patch.draw(runs, self.image.height, self.image.width);
-        if self.patch.area < AREA_MIN_PX || !self.stands_out() {
-            return false;
-        }
+        self.patch.area >= AREA_MIN_PX && self.stands_out()
+    }
+
+    /// Cuts a component out and fills its holes, but none larger than itself: that is a ring of nuclei.
+    fn cut_out(&mut self, runs: &[Run]) {
+        self.patch.draw(runs, self.image.height, self.image.width);
         self.patch.fill_holes(self.patch.area);
-        true
     }
 
     /// Whether the component is brighter than what surrounds it: by the noise gate, and by a part of its height
-    /// above the background, so that the bright end of a slope is not an object.
+    /// above the background and of the plane's contrast, so that the bright end of a slope is not an object.
     fn stands_out(&mut self) -> bool {
-        let inside = self.mean_inside();
-        let contrast = inside - self.median_around();
-        contrast >= self.settings.noise_gate_sd * self.background.noise_sd
-            && contrast >= CONTRAST_FRACTION_MIN * (inside - self.background.level)
-    }
-
-    fn mean_inside(&self) -> f64 {
-        let (patch, width) = (&self.patch, self.image.width);
-        let mut sum = 0_u64;
-        for (index, row) in patch.plane_rows(width) {
-            let pixels = self.image.levels[row].iter().zip(&patch.mask[index..]);
-            sum += pixels.map(|(&level, &mask)| u64::from(level) * u64::from(mask)).sum::<u64>();
-        }
-        sum as f64 / patch.area as f64
-    }
-
-    /// Median of the levels a little outside the component: beyond both ends of its runs in every row and column,
-    /// by a quarter of the run's length and two pixels.
-    fn median_around(&mut self) -> f64 {
-        self.pixels.clear();
+        self.steps.clear();
         let (rows, stride) = (self.patch.rows, self.patch.stride);
+        let mut sum = 0.0;
         for row in 1..rows - 1 {
-            self.append_ends(row * stride, 1, stride);
+            sum += self.append_steps(row * stride, 1, stride);
         }
         for column in 1..stride - 1 {
-            self.append_ends(column, stride, rows);
+            self.append_steps(column, stride, rows);
         }
-        if self.pixels.is_empty() {
-            return self.background.level;
-        }
-        let middle = self.pixels.len() / 2;
-        f64::from(*self.pixels.select_nth_unstable(middle).1)
+        let height = sum / self.patch.area as f64 - self.background.level;
+        let step = if self.steps.is_empty() {
+            height
+        } else {
+            let middle = self.steps.len() / 2;
+            f64::from(*self.steps.select_nth_unstable(middle).1)
+        };
+        step >= self.settings.noise_gate_sd * self.background.noise_sd
+            && step >= CONTRAST_FRACTION_MIN * height.max(self.background.contrast())
     }
 
-    /// Appends the levels beyond the ends of the runs along one line of the patch: `n` pixels from `base`, `step`
-    /// apart.
-    fn append_ends(&mut self, base: usize, step: usize, n: usize) {
+    /// Along one line of the patch (`n` pixels from `base`, `step` apart), appends how far each run exceeds the
+    /// pixels a little beyond its two ends: the mean over half a window from that end (or the run, if shorter) against
+    /// the pixel a quarter of that length and two pixels beyond. Returns the sum of
+    /// the runs' levels.
+    fn append_steps(&mut self, base: usize, step: usize, n: usize) -> f64 {
         let (patch, image) = (&self.patch, self.image);
         let (row, column) = (patch.top + base / patch.stride, patch.left + base % patch.stride);
-        let (origin, extent) = if step == 1 { (patch.left, image.width) } else { (patch.top, image.height) };
-        let mask = |place: usize| patch.mask[base + place * step];
-        let mut start = 1;
-        while start < n {
-            if mask(start) == 0 {
+        // places along the line are counted in the plane and shifted by the patch's margin of one pixel
+        let is_row = step == 1;
+        let (origin, extent) = if is_row { (patch.left, image.width) } else { (patch.top, image.height) };
+        let level = |place: usize| {
+            let (row, column) = if is_row { (row, place) } else { (place, column) };
+            image.levels[(row - 1) * image.width + column - 1]
+        };
+        let is_inside = |place: usize| {
+            place >= origin && place - origin < n && patch.mask[base + (place - origin) * step] != 0
+        };
+        let mut total = 0.0;
+        let mut start = origin + 1;
+        while start < origin + n {
+            if !is_inside(start) {
                 start += 1;
                 continue;
             }
-            let end = (start..n).find(|&place| mask(place) == 0).unwrap_or(n);
-            let margin = 2 + ((end - start) / 4).min(self.settings.local_window_px / 4);
-            for place in [(start + origin).checked_sub(margin), Some(end - 1 + origin + margin)] {
-                // places in the plane, still shifted by the patch's margin of one pixel
-                let Some(place) = place.filter(|&place| (1..=extent).contains(&place)) else { continue };
-                if place >= origin && place - origin < n && mask(place - origin) != 0 {
-                    continue;
+            let end = (start..origin + n).find(|&place| !is_inside(place)).unwrap_or(origin + n);
+            let sum = |from: usize, to: usize| (from..to).map(|place| u64::from(level(place))).sum::<u64>();
+            let n_inner = (end - start).min(self.settings.local_window_px / 2);
+            let reach = 2 + n_inner / 4;
+            let ends = [
+                (start.checked_sub(reach), start..start + n_inner),
+                (Some(end - 1 + reach), end - n_inner..end),
+            ];
+            for (outer, inner) in ends {
+                let outer = outer.filter(|&place| (1..=extent).contains(&place) && !is_inside(place));
+                if let Some(outer) = outer {
+                    let mean = sum(inner.start, inner.end) / n_inner as u64;
+                    self.steps.push(mean as i32 - i32::from(level(outer)));
                 }
-                let index = if step == 1 {
-                    (row - 1) * image.width + place - 1
-                } else {
-                    (place - 1) * image.width + column - 1
-                };
-                self.pixels.push(image.levels[index]);
             }
+            total += sum(start, end) as f64;
             start = end;
         }
+        total
     }
 
-    fn split(&mut self, components: &Components, radius: f64, radii: RadiusRange) {
+    fn split(&mut self, candidates: &[&[Run]], radius: f64, radii: RadiusRange) {
         self.labels = vec![0; self.image.levels.len()];
         let rule = SplitRule::new(radius.max(2.0), self.settings);
         let typical = std::f64::consts::PI * radius * radius;
@@ -197,9 +206,11 @@ impl Finder<'_> {
             .max(std::f64::consts::PI * radii.min * radii.min)
             .max(AREA_MIN_PX as f64);
         let rim = RimRule { background: self.background.level, fraction: self.settings.rim_fraction };
+        let area_max = (DEBRIS_RATIO * typical).min(std::f64::consts::PI * radii.max * radii.max);
         let mut areas = Vec::new();
-        for runs in components.iter() {
-            if !self.take(runs) || (self.patch.area as f64) < area_min {
+        for runs in candidates {
+            self.cut_out(runs);
+            if (self.patch.area as f64) < area_min {
                 continue;
             }
             self.splitter.measure_distance(&self.patch);
@@ -213,7 +224,9 @@ impl Finder<'_> {
             // areas become labels of the plane; 0 is left out
             areas[0] = 0;
             for area in &mut areas {
-                let is_kept = f64::from(*area) >= area_min;
+                let is_debris = f64::from(*area) > area_max;
+                let is_kept = f64::from(*area) >= area_min && !is_debris;
+                self.n_debris += u32::from(is_debris);
                 self.n_labels += u32::from(is_kept);
                 *area = if is_kept { self.n_labels } else { 0 };
             }

@@ -5,7 +5,7 @@ use super::blur::{Kernel, PatchBlur};
 use super::chain::LevelImage;
 use super::distance::DistanceTransform;
 use super::flooding::Flooding;
-use super::patch::Patch;
+use super::patch::{Patch, let_go};
 
 /// Heights of the flooded surface per nuclear radius.
 const HEIGHTS_PER_RADIUS: f32 = 1024.0;
@@ -62,6 +62,8 @@ pub(super) struct Splitter {
     grouped: Vec<u16>,
     starts: Vec<u32>,
     limits: Vec<u16>,
+    is_dark: Vec<bool>,
+    stack: Vec<u32>,
     /// Which nucleus each pixel of the patch belongs to, from 1; 0 outside.
     pub(super) labels: Vec<u32>,
 }
@@ -98,6 +100,7 @@ impl Splitter {
         self.shape.clear();
         let per_radius = 1.0 / rule.radius as f32;
         self.shape.extend(self.squared.iter().map(|&squared| (squared as f32).sqrt() * per_radius));
+        let_go(&mut self.squared);
         self.blur.blur(&mut self.shape, stride, &rule.distance_kernel);
         self.brightness.clear();
         self.brightness.resize(patch.mask.len(), 0.0);
@@ -116,9 +119,12 @@ impl Splitter {
             let height = (shape + weight * brightness) * HEIGHTS_PER_RADIUS;
             (height.min(60_000.0) as u16 + 1) * u16::from(mask)
         }));
+        let_go(&mut self.shape);
+        let_go(&mut self.brightness);
         let depth = (rule.depth as f32 * HEIGHTS_PER_RADIUS) as u16;
         self.flooding.flood(&self.surface, stride, depth, &mut self.labels)
     }
+
     /// Takes the rim off each of the patch's `n` nuclei: pixels below `fraction` of its upper quartile, counted from
     /// the background's level, are its glow. A dim nucleus beside a bright one so keeps its own threshold.
     pub(super) fn take_rims_off(&mut self, n: u32, patch: &Patch, image: LevelImage<'_>, rim: RimRule) {
@@ -131,12 +137,38 @@ impl Splitter {
             let top = f64::from(*levels.select_nth_unstable(quartile).1);
             self.limits.push((rim.background + rim.fraction * (top - rim.background)).max(0.0) as u16);
         }
+        let_go(&mut self.grouped);
+        let_go(&mut self.surface);
+        self.peel(patch, image);
+        let_go(&mut self.is_dark);
+        let_go(&mut self.stack);
+    }
+
+    /// Takes pixels below their label's limit away from the outside in: what is dark inside stays.
+    fn peel(&mut self, patch: &Patch, image: LevelImage<'_>) {
+        let stride = patch.stride;
+        let beside = |pixel: usize| [pixel - stride, pixel - 1, pixel + 1, pixel + stride];
+        self.is_dark.clear();
+        self.is_dark.resize(self.labels.len(), false);
         for (index, row) in patch.plane_rows(image.width) {
-            let labels = &mut self.labels[index..index + row.len()];
-            for (label, &level) in labels.iter_mut().zip(&image.levels[row]) {
-                if level < self.limits[*label as usize] {
-                    *label = 0;
-                }
+            let labels = &self.labels[index..];
+            let dark = self.is_dark[index..].iter_mut().zip(labels).zip(&image.levels[row]);
+            for ((dark, &label), &level) in dark {
+                *dark = level < self.limits[label as usize];
+            }
+        }
+        self.stack.clear();
+        for pixel in (0..self.labels.len()).filter(|&pixel| self.is_dark[pixel]) {
+            if beside(pixel).iter().any(|&other| self.labels[other] != self.labels[pixel]) {
+                self.stack.push(pixel as u32);
+            }
+        }
+        while let Some(pixel) = self.stack.pop() {
+            let label = std::mem::take(&mut self.labels[pixel as usize]);
+            if label != 0 {
+                let dark = beside(pixel as usize).into_iter().filter(|&other| self.is_dark[other]);
+                self.stack
+                    .extend(dark.filter(|&other| self.labels[other] == label).map(|other| other as u32));
             }
         }
     }

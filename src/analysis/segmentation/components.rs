@@ -101,3 +101,59 @@ pub(super) fn root(parents: &mut [u32], mut node: u32) -> u32 {
     }
     node
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Components by repeated minimum over side neighbours.
+    fn brute_force(mask: &[u8], width: usize) -> Vec<usize> {
+        let mut ids: Vec<usize> = (0..mask.len()).collect();
+        for _ in 0..mask.len() {
+            for pixel in 0..mask.len() {
+                for other in [pixel.wrapping_sub(width), pixel + width, pixel + 1, pixel.wrapping_sub(1)] {
+                    let is_beside = other < mask.len()
+                        && (other % width == pixel % width || other / width == pixel / width);
+                    if is_beside && mask[pixel] & mask[other] == 1 {
+                        ids[pixel] = ids[pixel].min(ids[other]);
+                    }
+                }
+            }
+        }
+        ids
+    }
+
+    proptest! {
+        #[test]
+        fn components_are_those_of_the_definition(width in 1_usize..14, rows in prop::collection::vec(any::<u16>(), 1..14)) {
+            let mask: Vec<u8> =
+                rows.iter().flat_map(|bits| (0..width).map(move |x| (bits >> x & 1) as u8)).collect();
+            let mut runs = Vec::new();
+            for (row, mask) in mask.chunks_exact(width).enumerate() {
+                append_runs(&mut runs, mask, row);
+            }
+            let expected = brute_force(&mask, width);
+            let mut firsts = Vec::new();
+            let mut n_pixels = 0;
+            for component in Components::of(runs).iter() {
+                let pixels: Vec<usize> = component
+                    .iter()
+                    .flat_map(|run| (run.start..run.end).map(|x| run.row as usize * width + x as usize))
+                    .collect();
+                prop_assert!(pixels.is_sorted());
+                prop_assert!(pixels.iter().all(|&pixel| expected[pixel] == pixels[0]));
+                firsts.push(pixels[0]);
+                n_pixels += pixels.len();
+            }
+            prop_assert!(firsts.is_sorted());
+            prop_assert_eq!(n_pixels, mask.iter().filter(|&&pixel| pixel == 1).count());
+            firsts.dedup();
+            let mut all: Vec<usize> = (0..mask.len()).filter(|&pixel| mask[pixel] == 1).map(|pixel| expected[pixel]).collect();
+            all.sort_unstable();
+            all.dedup();
+            prop_assert_eq!(firsts, all);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Exact Euclidean distance to the edge of a patch, squared, in integers.
 
-use super::patch::Patch;
+use super::patch::{Patch, let_go};
 
 /// Farther than any edge that matters: distances above it are cut to it.
 const FAR: u32 = 30_000;
@@ -9,6 +9,7 @@ const FAR: u32 = 30_000;
 #[derive(Debug, Default)]
 pub(super) struct DistanceTransform {
     vertical: Vec<u32>,
+    depths: Vec<i64>,
     envelope: Vec<(i64, i64)>,
 }
 
@@ -37,6 +38,7 @@ impl DistanceTransform {
                 x = start + n;
             }
         }
+        let_go(&mut self.vertical);
     }
 
     /// Distance to the edge along the column.
@@ -67,19 +69,19 @@ impl DistanceTransform {
     fn measure_run(&mut self, run: std::ops::Range<usize>, open: [bool; 2], out: &mut [u32]) {
         let n = run.len() as i64;
         let (first, last) = (-i64::from(!open[0]), n - i64::from(open[1]));
-        let vertical = &self.vertical[run.clone()];
-        let depth = |x: i64| {
-            let distance = usize::try_from(x).ok().and_then(|x| vertical.get(x)).copied().unwrap_or(0);
-            i64::from(distance) * i64::from(distance)
-        };
-        // (position of the parabola, first pixel where it is the lowest)
+        // place x of the run, from -1 to n, is depths[x + 1]
+        self.depths.clear();
+        self.depths.push(0);
+        self.depths.extend(self.vertical[run.clone()].iter().map(|&distance| i64::from(distance * distance)));
+        self.depths.push(0);
+        let depth = |x: i64| self.depths[(x + 1) as usize];
+        // (place of the parabola, first place where it is the lowest)
         self.envelope.clear();
         self.envelope.push((first, first));
         for x in first + 1..=last {
             let height = depth(x);
             while let Some(&(other, from)) = self.envelope.last() {
-                let at_from = |position: i64, depth: i64| (from - position).pow(2) + depth;
-                if at_from(other, depth(other)) > at_from(x, height) {
+                if (from - other).pow(2) + depth(other) > (from - x).pow(2) + height {
                     self.envelope.pop();
                     continue;
                 }
@@ -95,13 +97,67 @@ impl DistanceTransform {
             }
         }
         let mut end = n;
-        for &(position, from) in self.envelope.iter().rev() {
-            let from = from.max(0);
+        for &(place, from) in self.envelope.iter().rev() {
+            let (from, lowest) = (from.max(0), depth(place));
             for x in from..end {
-                let squared = (x - position).pow(2) + depth(position);
+                let squared = (x - place).pow(2) + lowest;
                 out[run.start + x as usize] = squared.min(i64::from(FAR * FAR)) as u32;
             }
             end = end.min(from);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::analysis::segmentation::components::{Run, append_runs};
+
+    /// The definition: over all pixels of the plane that do not belong.
+    fn brute_force(mask: &[u8], width: usize) -> Vec<u32> {
+        let squared = |a: usize, b: usize| {
+            (a / width).abs_diff(b / width).pow(2) as u32 + (a % width).abs_diff(b % width).pow(2) as u32
+        };
+        let nearest = |pixel: usize| {
+            (0..mask.len()).filter(|&other| mask[other] == 0).map(|other| squared(pixel, other)).min()
+        };
+        (0..mask.len()).map(|pixel| nearest(pixel).unwrap_or(0)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn distances_are_exact(width in 1_usize..24, rows in prop::collection::vec(any::<u32>(), 1..20)) {
+            // dense masks (three quarters) make large distances; one pixel at least is outside
+            let mut mask: Vec<u8> = rows
+                .iter()
+                .flat_map(|bits| (0..width).map(move |x| u8::from((bits | bits.rotate_left(7)) >> x & 1 == 1)))
+                .collect();
+            mask[0] = 0;
+            let mut runs: Vec<Run> = Vec::new();
+            for (row, mask) in mask.chunks_exact(width).enumerate() {
+                append_runs(&mut runs, mask, row);
+            }
+            prop_assume!(!runs.is_empty());
+            let mut patch = Patch::default();
+            patch.draw(&runs, rows.len(), width);
+            let mut squared = Vec::new();
+            DistanceTransform::default().squared(&patch, &mut squared);
+            let expected = brute_force(&mask, width);
+            for (index, row) in patch.plane_rows(width) {
+                prop_assert_eq!(&squared[index..index + row.len()], &expected[row]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_patch_without_an_edge_is_far_from_it() {
+        let runs = [Run { row: 0, start: 0, end: 3 }, Run { row: 1, start: 0, end: 3 }];
+        let mut patch = Patch::default();
+        patch.draw(&runs, 2, 3);
+        let mut squared = Vec::new();
+        DistanceTransform::default().squared(&patch, &mut squared);
+        assert!(patch.plane_rows(3).all(|(index, _)| squared[index..index + 3] == [FAR * FAR; 3]));
     }
 }

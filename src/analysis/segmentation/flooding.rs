@@ -1,6 +1,7 @@
 //! Flooding from the peaks down: h-maxima, markers and watershed in one sorted pass.
 
 use super::components::root;
+use super::patch::let_go;
 
 /// Splits a surface into the basins of its peaks, with buffers that are used again.
 #[derive(Debug, Default)]
@@ -29,7 +30,10 @@ impl Flooding {
         for position in 0..self.order.len() {
             self.add(self.order[position] as usize, surface, stride, depth);
         }
-        self.number(surface, labels)
+        let_go(&mut self.order);
+        let n = self.number(surface, labels);
+        let_go(&mut self.parents);
+        n
     }
 
     /// Counting sort, high to low.
@@ -68,24 +72,32 @@ impl Flooding {
         ];
         let mut uphill: Option<(u16, usize)> = None;
         let mut highest: Option<u32> = None;
+        let mut is_pass = false;
         for neighbour in neighbours {
+            let parent = self.parents[neighbour];
             // the margin's first pixel is 0, which no pixel has as parent: 0 means not yet reached
-            if self.parents[neighbour] == 0 {
+            if parent == 0 {
                 continue;
             }
             if uphill.is_none_or(|(height, _)| surface[neighbour] > height) {
                 uphill = Some((surface[neighbour], neighbour));
             }
-            let basin = root(&mut self.parents, neighbour as u32);
+            if highest == Some(parent) {
+                continue;
+            }
+            let basin = root(&mut self.parents, parent);
             highest = Some(match highest {
-                None => basin,
-                Some(other) if other == basin => basin,
-                Some(other) => self.meet(other, basin, surface, surface[pixel].saturating_add(depth - 1)),
+                Some(other) if other != basin => {
+                    is_pass = true;
+                    self.meet(other, basin, surface, surface[pixel].saturating_add(depth - 1))
+                }
+                _ => basin,
             });
         }
-        self.parents[pixel] = match uphill {
-            Some((_, neighbour)) => root(&mut self.parents, neighbour as u32),
-            None => pixel as u32,
+        self.parents[pixel] = match (highest, uphill) {
+            (Some(basin), _) if !is_pass => basin,
+            (_, Some((_, neighbour))) => root(&mut self.parents, neighbour as u32),
+            _ => pixel as u32,
         };
     }
 
@@ -114,5 +126,35 @@ impl Flooding {
             }
         }
         n
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flooded(row: &[u16], depth: u16) -> (u32, Vec<u32>) {
+        let stride = row.len() + 2;
+        let mut surface = vec![0; 3 * stride];
+        surface[stride + 1..][..row.len()].copy_from_slice(row);
+        let mut labels = Vec::new();
+        let n = Flooding::default().flood(&surface, stride, depth, &mut labels);
+        (n, labels[stride + 1..][..row.len()].to_vec())
+    }
+
+    #[test]
+    fn peaks_are_split_by_the_depth_of_the_pass_between_them() {
+        let row = [1, 5, 9, 6, 4, 7, 3, 8, 2];
+        assert_eq!(flooded(&row, 1), (3, vec![1, 1, 1, 1, 2, 2, 3, 3, 3]));
+        assert_eq!(flooded(&row, 4), (2, vec![1, 1, 1, 1, 1, 1, 2, 2, 2]));
+        assert_eq!(flooded(&row, 5), flooded(&row, 4));
+        assert_eq!(flooded(&row, 6), (1, vec![1; 9]));
+    }
+
+    #[test]
+    fn a_plateau_is_one_basin_and_gaps_separate() {
+        assert_eq!(flooded(&[3, 3, 3, 0, 3, 3], 0), (2, vec![1, 1, 1, 0, 2, 2]));
+        assert_eq!(flooded(&[0, 0], 1), (0, vec![0, 0]));
+        assert_eq!(flooded(&[u16::MAX, 1, u16::MAX], u16::MAX).0, 1);
     }
 }

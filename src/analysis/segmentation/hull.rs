@@ -70,3 +70,24 @@ fn limit(chain: &[Point], y: i64, sign: i64) -> i64 {
     let column = a[1] * dy + (b[1] - a[1]) * (y - a[0]);
     if sign > 0 { column.div_euclid(2 * dy) } else { -(-column).div_euclid(2 * dy) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn areas_are_those_of_scikit_image() {
+        // expected values from convex_hull_image of scikit-image 0.26
+        let cases: [(&[[i64; 2]], u64); 6] = [
+            (&[[0, 0]], 1),
+            (&[[0, 4]], 5),
+            (&[[0, 0], [1, 1], [2, 2]], 3),
+            (&[[0, 0], [0, 0], [0, 3]], 8),
+            (&[[2, 2], [0, 4], [2, 2]], 11),
+            (&[[0, 0], [3, 5], [0, 7], [6, 6]], 22),
+        ];
+        for (spans, expected) in cases {
+            assert_eq!(hull_area(spans), expected, "{spans:?}");
+        }
+    }
+}

@@ -75,6 +75,8 @@ pub(super) struct Levels {
     pub(super) quantum: f64,
     /// Part of the samples at the upper end of the type, or at the greatest value where at least 16 share it.
     pub(super) saturated_fraction: f64,
+    /// The level of what is not a finite number: about the median.
+    fill: f32,
     /// Whether every sample is a finite number.
     pub(super) all_finite: bool,
 }
@@ -103,8 +105,9 @@ impl Levels {
             (low, high) = (0.0, 0.0);
         }
         let is_saturated = high >= T::SATURATION || (n_top >= N_SHARED_MAXIMUM && high > low);
+        let mut middle = low;
         if !T::IS_NARROW && high > low {
-            (low, high) = without_outliers(values, low, high);
+            [low, middle, high] = without_outliers(values, low, high);
         }
         let step = if high > low { (high - low) / f64::from(LEVEL_MAX) } else { 1.0 };
         Self {
@@ -112,6 +115,7 @@ impl Levels {
             step,
             quantum: if T::SATURATION.is_finite() { 1.0 / step } else { 0.0 },
             saturated_fraction: if is_saturated { n_top as f64 / values.len().max(1) as f64 } else { 0.0 },
+            fill: (((middle - low) / step) as f32).clamp(0.0, LEVEL_MAX),
             all_finite: n_finite == values.len(),
         }
     }
@@ -120,7 +124,7 @@ impl Levels {
     #[inline]
     pub(super) fn level(&self, value: f64) -> f32 {
         let level = ((value - self.low) * (1.0 / self.step)) as f32;
-        if value.is_finite() { level.clamp(0.0, LEVEL_MAX) } else { 0.0 }
+        if value.is_finite() { level.clamp(0.0, LEVEL_MAX) } else { self.fill }
     }
 
     /// The sample value of a level.
@@ -132,9 +136,10 @@ impl Levels {
 /// So many samples at the greatest value are no coincidence of noise.
 const N_SHARED_MAXIMUM: usize = 16;
 
-/// Clips the range to 64 times the spread of the middle 98 % beyond it, from a coarse histogram of the values' bits:
-/// far above any nucleus, and still hundreds of levels per standard deviation of the noise.
-fn without_outliers<T: Sample>(values: &[T], low: f64, high: f64) -> (f64, f64) {
+/// Clips the range to 16 times the spread of the middle 98 % beyond it, from a coarse histogram of the values' bits:
+/// far above any nucleus, and still hundreds of levels per standard deviation of the noise. Returns the least value,
+/// the median and the greatest value.
+fn without_outliers<T: Sample>(values: &[T], low: f64, high: f64) -> [f64; 3] {
     let mut counts = vec![0_u32; 1 << 16];
     let mut n = 0_u64;
     for value in values.iter().map(|sample| sample.value()).filter(|value| value.is_finite()) {
@@ -151,11 +156,11 @@ fn without_outliers<T: Sample>(values: &[T], low: f64, high: f64) -> (f64, f64) 
         f64::from(value_of_bits(bin.unwrap_or(counts.len() - 1)))
     };
     let (bottom, top) = (quantile(0.01), quantile(0.99));
-    let reach = 64.0 * (top - bottom);
+    let reach = 16.0 * (top - bottom);
     if reach > 0.0 && reach.is_finite() {
-        (low.max(bottom - reach), high.min(top + reach))
+        [low.max(bottom - reach), quantile(0.5), high.min(top + reach)]
     } else {
-        (low, high)
+        [low, quantile(0.5).clamp(low, high), high]
     }
 }
 

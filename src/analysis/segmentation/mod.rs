@@ -171,9 +171,19 @@ fn median_diameter(objects: &[Region]) -> Option<f64> {
     (!diameters.is_empty()).then(|| *diameters.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
 
-/// The most memory, in bytes, that [`segment`] holds at once for a plane of this shape, results included.
+/// An upper bound of the memory, in bytes, that [`segment`] holds at once for a plane of this shape, its results
+/// included and the plane itself not.
+///
+/// Reached where one component covers the plane or every second pixel starts a run; a usual plane of nuclei takes
+/// a fifth of it.
 pub fn scratch_bytes(height: usize, width: usize) -> u64 {
-    (height as u64).saturating_mul(width as u64).saturating_mul(32).saturating_add(1 << 20)
+    // 2 levels, 4 labels, up to 8 runs, 16 the largest patch's buffers, 2 rounding up
+    const BYTES_PER_PIXEL: u64 = 32;
+    // histograms, and the blur's rows
+    const BYTES_ALWAYS: u64 = 4 << 20;
+    // a patch has a margin of one pixel
+    let n_pixels = (height as u64).saturating_add(2).saturating_mul((width as u64).saturating_add(2));
+    n_pixels.saturating_mul(BYTES_PER_PIXEL).saturating_add(BYTES_ALWAYS)
 }
 
 fn check_shape(plane: &Plane) -> Result<(), SegmentationError> {
@@ -190,3 +200,6 @@ fn check_shape(plane: &Plane) -> Result<(), SegmentationError> {
         Some(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,3 +103,33 @@ fn is_outline_at(labels: &LabelImage, row: usize, column: usize) -> bool {
             || (column + 1 < labels.width && differs(index + 1))
             || (row + 1 < labels.height && differs(index + labels.width)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::plane::Samples;
+
+    #[test]
+    fn outlines_stand_on_the_stretched_image() {
+        let (height, width) = (20, 30);
+        let inside = |row: usize, column: usize| (5..15).contains(&row) && (8..20).contains(&column);
+        let at = |index: usize| inside(index / width, index % width);
+        let labels = (0..height * width).map(|index| u32::from(at(index))).collect();
+        let values = (0..height * width).map(|index| if at(index) { 1000 } else { 100 }).collect();
+        let plane = Plane { height, width, n_samples: 1, samples: Samples::Uint16(values) };
+        let labels = LabelImage { height, width, n_objects: 1, labels };
+        let settings = OverlaySettings::default();
+        let decode = |png: Vec<u8>| image::load_from_memory(&png).expect("a png").to_rgb8();
+        let picture = decode(to_png(&plane, &labels, &settings).expect("an overlay"));
+        assert_eq!(picture.dimensions(), (30, 20));
+        assert_eq!(picture.get_pixel(8, 5).0, settings.outline_rgb);
+        assert_eq!(picture.get_pixel(10, 7).0, [255; 3]);
+        assert_eq!(picture.get_pixel(0, 0).0, [0; 3]);
+        let small = OverlaySettings { side_max_px: 10, ..settings };
+        let picture = decode(to_png(&plane, &labels, &small).expect("an overlay"));
+        assert_eq!(picture.dimensions(), (10, 7));
+        let none = Plane { height: 0, width: 0, n_samples: 1, samples: Samples::Uint8(Vec::new()) };
+        assert!(to_png(&none, &LabelImage::default(), &settings).is_err());
+        assert!(to_png(&none, &labels, &settings).is_err());
+    }
+}

@@ -25,6 +25,15 @@ pub(super) struct Patch {
     stack: Vec<u32>,
 }
 
+/// Gives a buffer's memory back where it is large: small patches keep theirs for the next one, while a component as
+/// large as the plane must not hold the buffers of every step at once.
+pub(super) fn let_go<T>(buffer: &mut Vec<T>) {
+    const LARGE: usize = 1 << 18;
+    if buffer.capacity() > LARGE {
+        *buffer = Vec::new();
+    }
+}
+
 impl Patch {
     /// Draws the runs of one component of a plane of `height` by `width` pixels.
     pub(super) fn draw(&mut self, runs: &[Run], height: usize, width: usize) {
@@ -80,6 +89,7 @@ impl Patch {
                 self.area += n;
             }
         }
+        let_go(&mut self.stack);
         for pixel in &mut self.mask {
             *pixel = u8::from(*pixel == 1);
         }

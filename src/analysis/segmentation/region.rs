@@ -59,8 +59,13 @@ pub fn measure(plane: &Plane, labels: &LabelImage) -> Vec<Region> {
     }
     let mut measurer = Measurer::default();
     let boxes = bounding_boxes(labels);
-    let numbered = (1_u32..).zip(boxes).filter(|(_, bbox)| bbox[2] > 0);
-    with_samples!(plane, values => numbered.map(|(label, bbox)| measurer.measure(labels, label, bbox, values)).collect())
+    let mut regions = Vec::with_capacity(boxes.len());
+    with_samples!(plane, values => {
+        for (label, bbox) in (1_u32..).zip(boxes).filter(|(_, bbox)| bbox[2] > 0) {
+            regions.push(measurer.measure(labels, label, bbox, values));
+        }
+    });
+    regions
 }
 
 fn bounding_boxes(labels: &LabelImage) -> Vec<[usize; 4]> {
@@ -156,6 +161,7 @@ impl Measurer {
         self.mask.clear();
         self.mask.resize((bottom - top + 4) * stride, 0);
         self.intensities.clear();
+        self.intensities.reserve((bottom - top) * (right - left));
         self.spans.clear();
         let mut sums = Sums::default();
         for y in top..bottom {

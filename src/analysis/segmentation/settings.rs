@@ -73,7 +73,7 @@ impl SegmentationSettings {
                 return Err(SegmentationError::Setting { name, expected, value });
             }
         }
-        if self.local_window_px % 2 == 0 {
+        if self.local_window_px.is_multiple_of(2) {
             let expected = "odd, from 3 to 1001 pixels";
             return Err(SegmentationError::Setting { name: "local_window_px", expected, value: window });
         }

@@ -157,3 +157,55 @@ fn append_numbers(csv: &mut String, numbers: &[f64]) {
 fn append_text(csv: &mut String, text: std::fmt::Arguments<'_>) {
     csv.write_fmt(text).expect("writing to a string cannot fail");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::segmentation::{LabelImage, measure};
+    use crate::formats::plane::{Plane, Samples};
+
+    fn object() -> Region {
+        let labels = vec![0, 1, 1, 0, 1, 1];
+        let plane =
+            Plane { height: 2, width: 3, n_samples: 1, samples: Samples::Uint8(vec![9, 1, 2, 9, 3, 4]) };
+        measure(&plane, &LabelImage { height: 2, width: 3, n_objects: 1, labels }).remove(0)
+    }
+
+    #[test]
+    fn a_table_has_identity_pixels_and_micrometres() {
+        let csv = to_csv(&[object()], &[("file", "a,b.tif"), ("well", "-B2")], Some(0.5));
+        let mut lines = csv.lines();
+        let names = [&["file", "well"][..], &COLUMNS, &COLUMNS_UM].concat().join(",");
+        assert_eq!(lines.next(), Some(names.as_str()));
+        assert_eq!(
+            lines.next(),
+            Some(
+                "\"a,b.tif\",'-B2,1,4,0.5,1.5,0.7,1.6,0,1,2,3,2,2,0,-0.7853981633974483,1,1,4,2.256758334191025,\
+                 2.5,1,4,1.118033988749895,2.5,true,1,0.25,0.75,0.35,0.8,0,0.5,1,1.5,1,1,2,1.1283791670955126"
+            )
+        );
+        assert_eq!(lines.next(), None);
+        assert_eq!(to_csv(&[], &[], None), COLUMNS.join(",") + "\n");
+    }
+
+    #[test]
+    fn what_does_not_exist_is_an_empty_cell() {
+        let dark = Region { centroid_weighted: None, ..object() };
+        assert!(to_csv(&[dark], &[], None).contains("0.5,1.5,,,0,1,"));
+    }
+
+    #[test]
+    fn text_cells_are_no_formulas_and_no_separators() {
+        for (text, cell) in [
+            ("plain", "plain"),
+            ("=1+1", "'=1+1"),
+            ("@x", "'@x"),
+            ("\tx", "'\tx"),
+            ("\rx", "\"'\rx\""),
+            ("+a,\"b\"", "\"'+a,\"\"b\"\"\""),
+            ("SD DAPI- EM,SD GFP - EM", "\"SD DAPI- EM,SD GFP - EM\""),
+        ] {
+            assert_eq!(text_cell(text), cell);
+        }
+    }
+}
