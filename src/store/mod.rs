@@ -55,3 +55,8 @@ pub use schema::DATABASE_FILE;
 pub use state::{FileState, PlaneState};
 
 use session::Session;
+
+#[cfg(test)]
+pub(crate) mod test_support;
+#[cfg(test)]
+mod tests;
