@@ -106,7 +106,7 @@ pub(super) fn retire(session: &Session<'_>, plane: &mut PlaneRow) -> Result<(), 
     Ok(())
 }
 
-/// Chooses the representatives anew wherever a plane of the file is a member: its rank has changed.
+/// Chooses the representatives anew wherever a plane of the file is a member: its rank has changed, and is saved.
 pub(super) fn rerank(session: &Session<'_>, file_id: i64) -> Result<(), LedgerError> {
     for mut group in groups_of(session, "plane_id IN (SELECT id FROM plane WHERE file_id = ?1)", file_id)? {
         elect(session, &mut group, None)?;

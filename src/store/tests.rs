@@ -68,7 +68,7 @@ fn a_touched_file_writes_nothing_and_keeps_its_version() {
 fn a_changed_plane_makes_a_new_version_and_leaves_its_group() {
     let scratch = Scratch::new();
     scratch.take_through("a.tif", 1, &[7, 8]);
-    scratch.take_through("b.tif", 2, &[7]);
+    scratch.take_through("b.tif", 9, &[7]);
     let claimed = scratch.claim("a.tif", 3, 2);
     scratch.finish_plane(claimed.ticket, 0, 9);
     scratch.finish_plane(claimed.ticket, 1, 8);
