@@ -149,7 +149,9 @@ pub(super) fn drop_plane(
     if plane.reported_version > 0 || plane.state == PlaneState::Missing {
         file.move_version_on(plane.reported_version);
     }
-    groups::leave(session, plane.id)?;
+    if plane.is_live {
+        groups::leave(session, plane.id)?;
+    }
     session.execute("DELETE FROM plane WHERE id = ?1", [plane.id])?;
     Ok(())
 }

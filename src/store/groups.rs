@@ -174,9 +174,10 @@ fn elect(session: &Session<'_>, group: &mut Group, previous: Option<&Member>) ->
 }
 
 fn groups_of(session: &Session<'_>, condition: &str, key: i64) -> Result<Vec<Group>, LedgerError> {
+    // from the members, never from all groups of the kind
     let sql = format!(
-        "SELECT id, key, representative, n_members FROM dup_group \
-         WHERE kind = 'exact' AND id IN (SELECT group_id FROM dup_member WHERE {condition})"
+        "SELECT DISTINCT id, key, representative, n_members \
+         FROM dup_member CROSS JOIN dup_group ON id = group_id WHERE kind = 'exact' AND {condition}"
     );
     session.rows(&sql, [key], Group::read)
 }
