@@ -61,10 +61,6 @@ impl<W: Write> CsvWriter<W> {
         self.out.write_all(b"\n")
     }
 
-    pub(super) fn into_inner(self) -> W {
-        self.out
-    }
-
     fn separate(&mut self) -> io::Result<()> {
         if self.is_row_begun {
             self.out.write_all(b",")?;
@@ -82,7 +78,7 @@ mod tests {
 
     #[test]
     fn cells_are_quoted_guarded_and_left_alone_where_they_are_numbers() {
-        let mut csv = CsvWriter::new(Vec::new());
+        let mut csv = CsvWriter { out: Vec::new(), is_row_begun: false };
         for text in ["plain", "a,b", "say \"x\"", "=1+1", "-a,b", "'q", "", "@\n"] {
             csv.text(text).unwrap();
         }
@@ -94,6 +90,6 @@ mod tests {
         csv.end_row().unwrap();
         let expected =
             "plain,\"a,b\",\"say \"\"x\"\"\",'=1+1,\"'-a,b\",''q,,\"'@\n\"\n-1.5,'-1.5,,\"[1,2]\",true,\n";
-        assert_eq!(String::from_utf8(csv.into_inner()).unwrap(), expected);
+        assert_eq!(String::from_utf8(csv.out).unwrap(), expected);
     }
 }

@@ -10,3 +10,6 @@ mod writer;
 pub use objects::{ObjectTables, PartError, write_atomically};
 pub use tables::{CurrentTables, TableError, next_refresh};
 pub use writer::{ReportNotice, ReportOptions, ReportWriter};
+
+#[cfg(test)]
+mod tests;

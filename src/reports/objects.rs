@@ -229,7 +229,7 @@ mod tests {
             tables.write_part(7, at, format!("label,z\n1,{}\n2,{0}\n", at.z).as_bytes()).unwrap();
         }
         let table = tables.table_path("plate 1", &RelativePath::new("a:b/con.x/c.nd2"));
-        assert_eq!(table, folder.path().join("objects/plate 1/a%3Ab/%43on.x/c.nd2.objects.csv"));
+        assert_eq!(table, folder.path().join("objects/plate 1/a%3Ab/%63on.x/c.nd2.objects.csv"));
         tables.concatenate(7, &planes, &table).unwrap();
         assert_eq!(fs::read_to_string(&table).unwrap(), "label,z\n1,0\n2,0\n1,2\n2,2\n1,10\n2,10\n");
         assert!(!tables.has_part(7, planes[0]));

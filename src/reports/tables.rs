@@ -220,10 +220,12 @@ fn write_files(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Result
 
 fn write_planes(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Result<(), RowError> {
     let mut csv = CsvWriter::new(out);
-    let figures = reader.figure_names()?;
+    let mut figures = reader.figure_names()?;
     let columns = ["file", "root", "plane", "version", "outcome", "t", "z", "channel"];
-    let columns = columns.into_iter().chain(IDENTITY_COLUMNS).chain(["digest", "blank", "reason"]);
-    csv.names(columns.chain(figures.iter().map(String::as_str)))?;
+    let columns: Vec<_> =
+        columns.into_iter().chain(IDENTITY_COLUMNS).chain(["digest", "blank", "reason"]).collect();
+    figures.retain(|name| !columns.contains(&name.as_str()));
+    csv.names(columns.into_iter().chain(figures.iter().map(String::as_str)))?;
     reader.each_plane(|plane: PlaneListing| {
         let (index, identity) = (plane.index, &plane.identity);
         csv.text(&shown.file(&plane.root, &plane.path))?;

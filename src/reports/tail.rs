@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::store::{LedgerError, LedgerReader, Stream};
+use crate::store::{LedgerError, LedgerReader, Stream, line_start};
 
 /// Lines read from the ledger at a time.
 const LINES_MAX: usize = 1024;
@@ -104,7 +104,7 @@ impl Tail {
         let mut file = open(&self.path)?;
         let length = file.metadata()?.len();
         let mut lines = reader.lines_after(self.stream, self.seq, LINES_MAX)?;
-        if length < self.end {
+        if length < self.end || !ends_with(&mut file, self.end, self.seq)? {
             self.end = place_in_shortened(&mut file, lines.first().map(|(_, line)| line.as_bytes()))?;
         }
         file.seek(SeekFrom::Start(self.end))?;
@@ -184,6 +184,25 @@ fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
     a.created().ok() == b.created().ok()
+}
+
+/// Longest line that [`ends_with`] looks for.
+const LINE_LENGTH_MAX: u64 = 1 << 20;
+
+/// Whether the line that ends at `end` is the one numbered `seq`: else somebody has changed the file before `end`.
+fn ends_with(file: &mut File, end: u64, seq: i64) -> io::Result<bool> {
+    if seq == 0 {
+        return Ok(end == 0);
+    }
+    let start = end.saturating_sub(LINE_LENGTH_MAX);
+    file.seek(SeekFrom::Start(start))?;
+    let mut text = Vec::new();
+    file.take(end - start).read_to_end(&mut text)?;
+    let Some((b'\n', before)) = text.split_last() else { return Ok(false) };
+    let begin = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let has_number = before[begin..].starts_with(line_start(seq).as_bytes());
+    // a longer line cannot be told, and lines are never that long
+    Ok(has_number || (begin == 0 && start > 0))
 }
 
 /// Where to go on in a file that someone shortened: where the next line due begins, if a part of it is already there, else

@@ -21,8 +21,8 @@ pub(super) fn claim(session: &Session<'_>, request: &FileClaim) -> Result<Claime
     if !is_same {
         set_byte_class(session, file.id)?;
     }
-    file.is_rerank_due |= !is_first
-        && (file.stat.mtime_ns != request.stat.mtime_ns || file.quality_rank != request.quality_rank);
+    let is_rank_new =
+        !is_first && (file.stat.mtime_ns, file.quality_rank) != (request.stat.mtime_ns, request.quality_rank);
     file.stat = request.stat;
     file.is_stale = false;
     file.claim += 1;
@@ -33,6 +33,9 @@ pub(super) fn claim(session: &Session<'_>, request: &FileClaim) -> Result<Claime
     save_description(session, file.id, request)?;
     let planes = claim_planes(session, &mut file, request, keeps_results)?;
     file.save(session)?;
+    if is_rank_new {
+        groups::rerank(session, file.id)?;
+    }
     let reason = match (was_cut_off, is_first, keeps_results) {
         (true, _, _) => format!("taken up again after the work was cut off ({} times)", file.interruptions),
         (_, true, _) => "taken up".to_owned(),
@@ -146,7 +149,9 @@ pub(super) fn drop_plane(
     if plane.reported_version > 0 || plane.state == PlaneState::Missing {
         file.move_version_on(plane.reported_version);
     }
-    groups::leave(session, plane.id)?;
+    if plane.is_live {
+        groups::leave(session, plane.id)?;
+    }
     session.execute("DELETE FROM plane WHERE id = ?1", [plane.id])?;
     Ok(())
 }

@@ -45,11 +45,15 @@ pub(super) fn note(session: &Session<'_>, note: &FileNote) -> Result<(), LedgerE
         }
         file.interruptions += 1;
     }
+    let is_rank_new = file.stat.mtime_ns != note.stat.mtime_ns;
     if file.stat != note.stat {
         file.is_stale |= file.claim > 0;
         file.stat = note.stat;
     }
     file.save(session)?;
+    if is_rank_new {
+        groups::rerank(session, file.id)?;
+    }
     if !is_new && file.state == note.state && file.reason == note.reason {
         return Ok(());
     }
@@ -93,10 +97,6 @@ pub(super) fn finish(
             "{} cannot be finished: {n_todo} planes to do, complete {is_complete}, confirmed {is_confirmed}",
             file.path.to_report()
         )));
-    }
-    if file.is_rerank_due {
-        groups::rerank(session, file.id)?;
-        file.is_rerank_due = false;
     }
     let rejection = rejection_of_all_planes(session, &file)?;
     let state = if rejection.is_some() { FileState::Rejected } else { FileState::Done };

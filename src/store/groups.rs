@@ -106,7 +106,7 @@ pub(super) fn retire(session: &Session<'_>, plane: &mut PlaneRow) -> Result<(), 
     Ok(())
 }
 
-/// Chooses the representatives anew wherever a plane of the file is a member: its rank has changed.
+/// Chooses the representatives anew wherever a plane of the file is a member: its rank has changed, and is saved.
 pub(super) fn rerank(session: &Session<'_>, file_id: i64) -> Result<(), LedgerError> {
     for mut group in groups_of(session, "plane_id IN (SELECT id FROM plane WHERE file_id = ?1)", file_id)? {
         elect(session, &mut group, None)?;
@@ -174,9 +174,10 @@ fn elect(session: &Session<'_>, group: &mut Group, previous: Option<&Member>) ->
 }
 
 fn groups_of(session: &Session<'_>, condition: &str, key: i64) -> Result<Vec<Group>, LedgerError> {
+    // from the members, never from all groups of the kind
     let sql = format!(
-        "SELECT id, key, representative, n_members FROM dup_group \
-         WHERE kind = 'exact' AND id IN (SELECT group_id FROM dup_member WHERE {condition})"
+        "SELECT DISTINCT id, key, representative, n_members \
+         FROM dup_member CROSS JOIN dup_group ON id = group_id WHERE kind = 'exact' AND {condition}"
     );
     session.rows(&sql, [key], Group::read)
 }

@@ -212,7 +212,8 @@ impl LedgerHandle {
         reply: Reply<T>,
         work: impl FnMut(&Session<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) {
-        if let Err(mpsc::SendError(message)) = self.sender.send(Message::Work(Operation::new(work, reply))) {
+        if let Err(mpsc::SendError(message)) = self.sender.send(Message::Work(Operation::boxed(work, reply)))
+        {
             message.refuse(&LedgerError::Closed);
         }
     }

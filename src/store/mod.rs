@@ -49,9 +49,15 @@ pub use ledger::{Ledger, LedgerHandle, LedgerNotice, LedgerOptions, Reply, wait}
 pub use listing::{FileListing, GroupListing, GroupMember, PlaneListing};
 pub use lock::LOCK_FILE;
 pub use outbox::Stream;
+pub(crate) use outbox::line_start;
 pub use reader::LedgerReader;
 pub use records::*;
 pub use schema::DATABASE_FILE;
 pub use state::{FileState, PlaneState};
 
 use session::Session;
+
+#[cfg(test)]
+pub(crate) mod test_support;
+#[cfg(test)]
+mod tests;

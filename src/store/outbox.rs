@@ -86,7 +86,8 @@ pub(super) fn emit(session: &Session<'_>, stream: Stream, content: &Content) -> 
         [stream.name()],
         |row| row.get(0),
     )?;
-    let mut line = format!("{{\"schema\":{LINE_SCHEMA},\"seq\":{seq},\"time\":\"{}\"", session.now);
+    let mut line = line_start(seq);
+    write!(line, "\"time\":\"{}\"", session.now).expect("writing to a string cannot fail");
     let head = [("run_id", Value::from(session.run_id)), ("host", Value::from(session.host))];
     let reserved = ["schema", "seq", "time", "run_id", "host"];
     let content = content.0.iter().map(|(key, value)| (key.as_str(), value));
@@ -98,6 +99,11 @@ pub(super) fn emit(session: &Session<'_>, stream: Stream, content: &Content) -> 
     session.execute("INSERT INTO outbox VALUES (?1, ?2, ?3)", params![stream.name(), seq, line])?;
     session.n_lines.set(session.n_lines.get() + 1);
     Ok(())
+}
+
+/// How the line of that number begins, in any stream.
+pub(crate) fn line_start(seq: i64) -> String {
+    format!("{{\"schema\":{LINE_SCHEMA},\"seq\":{seq},")
 }
 
 pub(super) fn emit_alert(session: &Session<'_>, alert: &Alert) -> Result<(), LedgerError> {

@@ -36,7 +36,9 @@ pub(super) fn finish(session: &Session<'_>, done: &PlaneDone) -> Result<PlaneFin
         plane.save(session)?;
         save_features(session, plane.id, done.features.as_ref())?;
     } else {
-        groups::leave(session, plane.id)?;
+        if plane.is_live {
+            groups::leave(session, plane.id)?;
+        }
         file.move_version_on(plane.reported_version);
         save_results(session, &plane, done, file.version)?;
         save_features(session, plane.id, done.features.as_ref())?;

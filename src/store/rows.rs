@@ -71,7 +71,6 @@ pub(super) struct FileRow {
     pub(super) interruptions: u32,
     pub(super) is_complete: bool,
     pub(super) is_confirmed: bool,
-    pub(super) is_rerank_due: bool,
     pub(super) quality_rank: i64,
     pub(super) n_planes: i64,
     pub(super) n_todo: i64,
@@ -81,7 +80,7 @@ pub(super) struct FileRow {
 
 const FILE_SELECT: &str = "SELECT file.id, root.name, folder, file.name, state, reason, \
     device, inode, size_bytes, mtime_ns, ctime_ns, is_stale, version, reported_version, reported_outcome, \
-    claim, claim_run, interruptions, is_complete, is_confirmed, is_rerank_due, quality_rank, \
+    claim, claim_run, interruptions, is_complete, is_confirmed, quality_rank, \
     n_planes, n_todo, n_rejected, n_missing FROM file JOIN root ON root.id = root_id ";
 
 impl FileRow {
@@ -166,7 +165,6 @@ impl FileRow {
             interruptions: column.next()?,
             is_complete: column.next()?,
             is_confirmed: column.next()?,
-            is_rerank_due: column.next()?,
             quality_rank: column.next()?,
             n_planes: column.next()?,
             n_todo: column.next()?,
@@ -180,8 +178,8 @@ impl FileRow {
         session.execute(
             "UPDATE file SET device = ?2, inode = ?3, size_bytes = ?4, mtime_ns = ?5, ctime_ns = ?6, \
              is_stale = ?7, version = ?8, reported_version = ?9, reported_outcome = ?10, claim = ?11, \
-             claim_run = ?12, interruptions = ?13, is_complete = ?14, is_confirmed = ?15, is_rerank_due = ?16, \
-             quality_rank = ?17, n_planes = ?18, n_todo = ?19, n_rejected = ?20, n_missing = ?21 WHERE id = ?1",
+             claim_run = ?12, interruptions = ?13, is_complete = ?14, is_confirmed = ?15, \
+             quality_rank = ?16, n_planes = ?17, n_todo = ?18, n_rejected = ?19, n_missing = ?20 WHERE id = ?1",
             params![
                 self.id,
                 self.stat.device as i64,
@@ -198,7 +196,6 @@ impl FileRow {
                 self.interruptions,
                 self.is_complete,
                 self.is_confirmed,
-                self.is_rerank_due,
                 self.quality_rank,
                 self.n_planes,
                 self.n_todo,

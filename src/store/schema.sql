@@ -25,8 +25,6 @@ CREATE TABLE file (
     interruptions INTEGER NOT NULL DEFAULT 0,
     is_complete INTEGER NOT NULL DEFAULT 0,
     is_confirmed INTEGER NOT NULL DEFAULT 0,
-    -- quality_rank or mtime_ns changed while planes stood in groups
-    is_rerank_due INTEGER NOT NULL DEFAULT 0,
     quality_rank INTEGER NOT NULL DEFAULT 0,
     -- equal for files that were found equal byte by byte
     byte_class INTEGER NOT NULL DEFAULT 0,

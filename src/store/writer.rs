@@ -47,7 +47,7 @@ where
     T: Send + 'static,
     W: FnMut(&Session<'_>) -> Result<T, LedgerError> + Send + 'static,
 {
-    pub(super) fn new(work: W, reply: Reply<T>) -> Box<dyn Job> {
+    pub(super) fn boxed(work: W, reply: Reply<T>) -> Box<dyn Job> {
         Box::new(Self { work, answer: Err(LedgerError::Closed), reply })
     }
 }
