@@ -44,7 +44,8 @@ impl ChannelChoice {
 /// as plate readers image them first.
 fn is_nuclear(name: &str) -> bool {
     let digits = name.trim_start_matches(|c: char| c.is_ascii_alphabetic()).trim();
-    let is_number = !digits.is_empty() && digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number =
+        !digits.is_empty() && digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
     let prefix = name[..name.len() - digits.len()].trim().to_ascii_lowercase();
     if is_number && ["", "w", "c", "ch", "channel"].contains(&prefix.as_str()) {
         return matches!(digits.parse(), Ok(0 | 1));
@@ -94,11 +95,14 @@ mod tests {
 
     #[test]
     fn stains_are_recognised_and_other_channels_are_not() {
-        let nuclear = ["DAPI", "SD DAPI- EM", "Hoechst 33342", "w1-BFP", "mTagBFP2", "405 nm", "H2B-mCherry", "Nuclei"];
+        let nuclear =
+            ["DAPI", "SD DAPI- EM", "Hoechst 33342", "w1-BFP", "mTagBFP2", "405 nm", "H2B-mCherry", "Nuclei"];
         for name in nuclear {
             assert!(is_nuclear(name), "{name}");
         }
-        for name in ["FITC BP", "TRITC", "DIC", "Mono", "GFP", "Cy5", "SD GFP - EM", "4050", "brightfield", ""] {
+        for name in
+            ["FITC BP", "TRITC", "DIC", "Mono", "GFP", "Cy5", "SD GFP - EM", "4050", "brightfield", ""]
+        {
             assert!(!is_nuclear(name), "{name}");
         }
     }

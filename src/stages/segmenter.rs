@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::actor::{Charged, CpuPool, IoPool, Stage, StageError, StageOutbox};
+use crate::analysis::hashing;
 use crate::analysis::segmentation::overlay::{self, OverlaySettings};
 use crate::analysis::segmentation::{
     self, LabelImage, Segmentation, SegmentationError, SegmentationSettings, table,
@@ -123,7 +124,10 @@ impl Stage for Segmenter {
                     (image, permit, made)
                 }
             };
-            let (image, permit, made) = cpu.run(move |_| work()).await?;
+            let (image, mut permit, made) = cpu.run(move |_| work()).await?;
+            // what is left needs the pixels and the hasher's scratch
+            let (height, width) = (image.plane.height, image.plane.width);
+            permit.shrink_to((image.plane.size_bytes() + hashing::scratch_bytes(height, width)) as u64);
             let (quality, products) = made.map_err(StageError::item)?;
             let kept: usize = products.pictures.iter().map(|(_, bytes)| bytes.len()).sum();
             picture_bytes.fetch_add(kept as u64, Ordering::Relaxed);
@@ -154,7 +158,7 @@ fn make(
         Products { table: table::to_csv(&objects, &identity, pixel_size_um), pictures: Vec::new() };
     let chosen = |keep| match keep {
         Keep::None => false,
-        Keep::Sample => image.digest.0[0] % SAMPLE_ONE_IN == 0,
+        Keep::Sample => image.digest.0[0].is_multiple_of(SAMPLE_ONE_IN),
         Keep::All => true,
     };
     let path = |kind| tables.picture_path(&image.ticket.root.name, &image.ticket.path, (image.index, kind));

@@ -56,10 +56,8 @@ impl Verifier {
         reader.exact_index(|plane| {
             let exemplar = Exemplar { file_id: plane.file_id, index: plane.index };
             let key = key_of(&plane.digest);
-            if first.contains_key(&key) {
+            if *first.entry(key).or_insert(exemplar) != exemplar {
                 others.entry(key).or_default().push(exemplar);
-            } else {
-                first.insert(key, exemplar);
             }
         })?;
         let reader = Arc::new(Mutex::new(reader));

@@ -1,5 +1,7 @@
 //! Everything at once: the built program on real folders.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 mod broken_files;
