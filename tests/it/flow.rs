@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 
+use scopewatch::analysis::synthesis::{FieldSettings, expose};
 use scopewatch::formats::nd2::{Nd2Loop, Nd2Spec, Nd2Writer};
 use scopewatch::formats::tiff::{WriteCompression, WriteOptions, encode};
-use scopewatch::formats::{Channel, Plane, Samples};
+use scopewatch::formats::{Channel, Plane};
 use scopewatch::units::SampleType;
 
 use crate::support::{Sandbox, field, tiff};
@@ -32,12 +33,10 @@ fn deflated(plane: &Plane) -> Vec<u8> {
     encode(std::slice::from_ref(plane), &options).unwrap()
 }
 
-/// Noise without anything in it.
+/// A field without nuclei.
 fn empty_well(seed: u64) -> Plane {
-    let plane = field(seed);
-    let samples =
-        Samples::Uint16((0..96 * 128).map(|i| 100 + (i * 7919 + seed as usize) as u16 % 13).collect());
-    Plane { samples, ..plane }
+    let settings = FieldSettings { height: 96, width: 128, n_nuclei: 0, ..FieldSettings::default() };
+    expose(&settings, &[], seed)
 }
 
 #[test]

@@ -1,34 +1,36 @@
 //! One process at work on one output folder: opens what the pipeline shares, keeps it running, ends it in order.
 
+mod plan;
+mod signals;
+mod watchtower;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::actor::{
-    ByteBudget, ByteBudgetSnapshot, CpuPool, IoPool, Outcome, Shutdown, StageSnapshot, Supervision,
-    SupervisorError, SupervisorSettings, SupervisorStatus, supervise,
+    ByteBudget, CpuPool, IoPool, Outcome, Shutdown, Supervision, SupervisorError, SupervisorSettings,
+    supervise,
 };
 use crate::machine;
 use crate::messages::InWork;
 use crate::paths::Root;
 use crate::pipeline::{self, Plan, Resources, View};
-use crate::platform::process::{self, ResidentMemory};
+use crate::platform::process;
 use crate::reports::{CurrentTables, ObjectTables, ReportNotice, ReportOptions, ReportWriter, next_refresh};
-use crate::settings::{Folders, Keep, Settings};
+use crate::settings::{Folders, Settings};
 use crate::stages::bookkeeping::{Bookkeeping, Progress};
-use crate::stages::channels::ChannelChoice;
-use crate::stages::settler::{self, Patience, WaitingFile};
 use crate::stages::space::SpaceGate;
-use crate::stages::watcher::{self, FileFilter, Hints, RootStatus, WatchedRoot};
-use crate::stages::{decoder, segmenter};
-use crate::store::{Counts, Ledger, LedgerError, LedgerNotice, LedgerOptions, LedgerReader};
+use crate::stages::watcher::Hints;
+use crate::store::{Ledger, LedgerError, LedgerNotice, LedgerOptions, LedgerReader};
 use crate::tuning::{self, Shares, Sharing};
+
+pub use signals::{notify, obey_signals};
+pub use watchtower::{Status, Watchtower};
 
 /// Why the service could not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -75,55 +77,6 @@ pub struct Service {
     reports: ReportWriter,
     started: Instant,
     run_id: String,
-}
-
-/// The service as others see it: for `status` and for progress bars. Cheap to clone.
-#[derive(Clone)]
-pub struct Watchtower {
-    resources: Resources,
-    supervision: Supervision,
-    progress: Arc<Progress>,
-    view: Arc<Mutex<View>>,
-    watched: watcher::Settings,
-    started: Instant,
-    run_id: String,
-}
-
-/// How the service stands.
-#[derive(Debug, Clone, Serialize)]
-pub struct Status {
-    /// Process number.
-    pub pid: u32,
-    /// Version of scopewatch.
-    pub version: &'static str,
-    /// Name of this run in report lines.
-    pub run_id: String,
-    /// Time since the start in seconds.
-    pub uptime_s: f64,
-    /// Running, draining and so on.
-    pub supervisor: SupervisorStatus,
-    /// For how long the output disk has been too full, in seconds; null while it is not.
-    pub disk_full_s: Option<f64>,
-    /// The roots.
-    pub roots: Vec<RootStatus>,
-    /// Files that wait to be whole.
-    pub n_waiting: usize,
-    /// The first of them.
-    pub waiting: Vec<WaitingFile>,
-    /// Files of which anything is in work.
-    pub n_in_work: usize,
-    /// What this run has done so far.
-    pub progress: crate::stages::bookkeeping::ProgressSnapshot,
-    /// What the ledger holds.
-    pub ledger: Option<Counts>,
-    /// The stages, in flow order.
-    pub stages: Vec<StageSnapshot>,
-    /// Memory that pixels, scratch and caches hold.
-    pub memory: ByteBudgetSnapshot,
-    /// Resident memory of the process in bytes, now and at its peak.
-    pub resident_bytes: [u64; 2],
-    /// Threads that compute.
-    pub n_workers: usize,
 }
 
 /// What a finished run leaves to say.
@@ -175,7 +128,7 @@ impl Service {
         );
         let space =
             SpaceGate::new(output.clone(), task.settings.output.free_space_min_bytes, ledger.handle());
-        let plan = plan(&task, &roots);
+        let plan = plan::plan(&task, &roots);
         info!(n_workers, memory_mb = memory_bytes >> 20, roots = roots.len(), output = %output.display(), "opened");
         let resources = Resources {
             ledger: ledger.handle(),
@@ -249,59 +202,6 @@ impl Service {
     }
 }
 
-impl Watchtower {
-    /// How the service stands now. Reads the ledger: call it off the runtime's workers.
-    pub fn status(&self) -> Status {
-        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (n_waiting, waiting) = view.waiting.snapshot(20);
-        let ResidentMemory { now_bytes, peak_bytes } = process::resident_memory();
-        let ledger = LedgerReader::open(&self.resources.state_dir).and_then(|reader| reader.counts());
-        Status {
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION"),
-            run_id: self.run_id.clone(),
-            uptime_s: self.started.elapsed().as_secs_f64(),
-            supervisor: (*self.supervision.status.current()).clone(),
-            disk_full_s: self.resources.space.paused_for().map(|paused| paused.as_secs_f64()),
-            roots: view.watch.snapshot(),
-            n_waiting,
-            waiting,
-            n_in_work: self.resources.in_work.len(),
-            progress: self.progress.snapshot(),
-            ledger: ledger.ok(),
-            stages: self.resources.statistics.snapshot(),
-            memory: self.resources.budget.snapshot(),
-            resident_bytes: [now_bytes, peak_bytes],
-            n_workers: self.resources.cpu.snapshot().n_threads,
-        }
-    }
-
-    /// What this run has done so far.
-    pub fn progress(&self) -> &Arc<Progress> {
-        &self.progress
-    }
-
-    /// Counts the files that a walk will hand out, beside the work, so that a progress bar knows its length.
-    pub fn count_new_files(&self) -> oneshot::Receiver<u64> {
-        let (sender, receiver) = oneshot::channel();
-        let (settings, state_dir) = (self.watched.clone(), self.resources.state_dir.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Ok(count) =
-                LedgerReader::open(&state_dir).and_then(|reader| watcher::count_new_files(&settings, &reader))
-            {
-                // whoever asked may be done already
-                let _ = sender.send(count);
-            }
-        });
-        receiver
-    }
-
-    /// Where readers of the ledger find it.
-    pub fn state_dir(&self) -> &Path {
-        &self.resources.state_dir
-    }
-}
-
 fn open_ledger(
     output: &Path,
     (host, run_id): (&str, &str),
@@ -363,70 +263,6 @@ fn register_roots(ledger: &Ledger, output: &Path, paths: &[PathBuf]) -> Result<V
     Ok(roots.collect())
 }
 
-fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
-    let Settings { watch, output, limits, pipeline, segmentation, identity, .. } = &task.settings;
-    let rest = |quiet_period| if task.once { Duration::ZERO } else { quiet_period };
-    let incomplete_after = rest(watch.incomplete_after);
-    let network = |root: &Root| {
-        use crate::platform::filesystem::{ChangeEvents, change_events};
-        matches!(change_events(&root.path), Ok(ChangeEvents::PollOnly(_)))
-    };
-    let only = task.only.iter().cloned().chain(std::iter::repeat_with(Vec::new));
-    let method = (segmentation.enabled && !task.hash_only).then(Default::default);
-    let automatic = if task.once { Keep::All } else { Keep::Sample };
-    Plan {
-        watcher: watcher::Settings {
-            roots: roots.iter().cloned().zip(only).map(|(root, only)| WatchedRoot { root, only }).collect(),
-            filter: FileFilter {
-                include: watch.include.clone(),
-                exclude: watch.exclude.clone(),
-                depth_max: watch.depth_max,
-            },
-            scan_interval: watch.scan_interval,
-            once: task.once,
-        },
-        settler: settler::Settings {
-            patience: Patience { quiet_period: rest(watch.quiet_period), incomplete_after },
-            patience_network: Patience { quiet_period: rest(watch.quiet_period_network), incomplete_after },
-            network_roots: roots.iter().filter(|root| network(root)).map(|root| root.id).collect(),
-            once: task.once,
-            limits: *limits,
-            patterns: identity.patterns.clone(),
-        },
-        decoder: decoder::Settings {
-            interruptions_max: pipeline.interruptions_max,
-            segmentation: method.is_some(),
-        },
-        segmenter: segmenter::Settings {
-            method,
-            channel: ChannelChoice::parse(segmentation.channel.as_deref().unwrap_or_default()),
-            labels: keep(output.labels.or(automatic)),
-            overlays: keep(output.overlays.or(automatic)),
-            picture_bytes_max: output.label_disk_budget_bytes,
-        },
-        picture_bytes: folder_bytes(&task.folders.output.join("objects")),
-    }
-}
-
-fn keep(keep: Keep) -> segmenter::Keep {
-    match keep {
-        Keep::None => segmenter::Keep::None,
-        Keep::All => segmenter::Keep::All,
-        Keep::Sample | Keep::Auto => segmenter::Keep::Sample,
-    }
-}
-
-/// Bytes of the files under a folder; what cannot be asked counts nothing.
-fn folder_bytes(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let sizes = entries.map(|entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    });
-    sizes.sum()
-}
-
 /// Renews the tables while there is work, at a bounded share of the time.
 async fn keep_current(
     tables: CurrentTables,
@@ -476,60 +312,4 @@ fn end(
 fn run_id() -> String {
     let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
     format!("{now}-{}", std::process::id())
-}
-
-/// Waits for SIGTERM or SIGINT: the first drains, the second ends the process at once.
-pub async fn obey_signals(shutdown: Shutdown, ended: oneshot::Receiver<()>) {
-    let wait = async {
-        next_signal().await;
-        info!("told to end: finishing what is in work; a second signal ends at once");
-        shutdown.drain.cancel();
-        next_signal().await;
-        warn!("told to end at once");
-        std::process::exit(130);
-    };
-    tokio::select! { () = wait => (), _ = ended => () }
-}
-
-#[cfg(unix)]
-async fn next_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
-}
-
-#[cfg(not(unix))]
-async fn next_signal() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
-    }
-}
-
-/// What the service manager is told. Nothing happens where there is none.
-pub mod notify {
-    #[cfg(target_os = "linux")]
-    use sd_notify::NotifyState;
-
-    /// The service is up.
-    pub fn ready() {
-        #[cfg(target_os = "linux")]
-        tell(&[NotifyState::Ready]);
-    }
-
-    /// The service is about to end.
-    pub fn stopping() {
-        #[cfg(target_os = "linux")]
-        tell(&[NotifyState::Stopping]);
-    }
-
-    #[cfg(target_os = "linux")]
-    fn tell(states: &[NotifyState<'_>]) {
-        if let Err(error) = sd_notify::notify(states) {
-            tracing::debug!(%error, "the service manager cannot be told");
-        }
-    }
 }

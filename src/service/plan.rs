@@ -1,0 +1,78 @@
+//! From checked settings to what each stage is told.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::paths::Root;
+use crate::pipeline::Plan;
+use crate::platform::filesystem::{ChangeEvents, change_events};
+use crate::settings::{Keep, Settings};
+use crate::stages::channels::ChannelChoice;
+use crate::stages::settler::{self, Patience};
+use crate::stages::watcher::{self, FileFilter, WatchedRoot};
+use crate::stages::{decoder, segmenter};
+
+use super::Task;
+
+/// Tells every stage what it needs of the settings.
+pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
+    let Settings { watch, output, limits, pipeline, segmentation, identity, .. } = &task.settings;
+    let rest = |quiet_period| if task.once { Duration::ZERO } else { quiet_period };
+    let incomplete_after = rest(watch.incomplete_after);
+    let network = |root: &Root| matches!(change_events(&root.path), Ok(ChangeEvents::PollOnly(_)));
+    let only = task.only.iter().cloned().chain(std::iter::repeat_with(Vec::new));
+    let method = (segmentation.enabled && !task.hash_only).then(Default::default);
+    let automatic = if task.once { Keep::All } else { Keep::Sample };
+    Plan {
+        watcher: watcher::Settings {
+            roots: roots.iter().cloned().zip(only).map(|(root, only)| WatchedRoot { root, only }).collect(),
+            filter: FileFilter {
+                include: watch.include.clone(),
+                exclude: watch.exclude.clone(),
+                depth_max: watch.depth_max,
+            },
+            scan_interval: watch.scan_interval,
+            once: task.once,
+        },
+        settler: settler::Settings {
+            patience: Patience { quiet_period: rest(watch.quiet_period), incomplete_after },
+            patience_network: Patience { quiet_period: rest(watch.quiet_period_network), incomplete_after },
+            network_roots: roots.iter().filter(|root| network(root)).map(|root| root.id).collect(),
+            once: task.once,
+            limits: *limits,
+            patterns: identity.patterns.clone(),
+        },
+        decoder: decoder::Settings {
+            interruptions_max: pipeline.interruptions_max,
+            segmentation: method.is_some(),
+        },
+        segmenter: segmenter::Settings {
+            method,
+            channel: ChannelChoice::parse(segmentation.channel.as_deref().unwrap_or_default()),
+            labels: keep(output.labels.or(automatic)),
+            overlays: keep(output.overlays.or(automatic)),
+            picture_bytes_max: output.label_disk_budget_bytes,
+        },
+        picture_bytes: folder_bytes(&task.folders.output.join("objects")),
+    }
+}
+
+fn keep(keep: Keep) -> segmenter::Keep {
+    match keep {
+        Keep::None => segmenter::Keep::None,
+        Keep::All => segmenter::Keep::All,
+        Keep::Sample | Keep::Auto => segmenter::Keep::Sample,
+    }
+}
+
+/// Bytes of the files under a folder; what cannot be asked counts nothing.
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}

@@ -1,0 +1,118 @@
+//! The service as others see it: for `status` and for progress bars.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::actor::{ByteBudgetSnapshot, StageSnapshot, Supervision, SupervisorStatus};
+use crate::pipeline::{Resources, View};
+use crate::platform::process::{self, ResidentMemory};
+use crate::stages::bookkeeping::{Progress, ProgressSnapshot};
+use crate::stages::settler::WaitingFile;
+use crate::stages::watcher::{self, RootStatus};
+use crate::store::{Counts, LedgerReader};
+
+/// The service as others see it: for `status` and for progress bars. Cheap to clone.
+#[derive(Clone)]
+pub struct Watchtower {
+    pub(super) resources: Resources,
+    pub(super) supervision: Supervision,
+    pub(super) progress: Arc<Progress>,
+    pub(super) view: Arc<Mutex<View>>,
+    pub(super) watched: watcher::Settings,
+    pub(super) started: Instant,
+    pub(super) run_id: String,
+}
+
+/// How the service stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// Process number.
+    pub pid: u32,
+    /// Version of scopewatch.
+    pub version: &'static str,
+    /// Name of this run in report lines.
+    pub run_id: String,
+    /// Time since the start in seconds.
+    pub uptime_s: f64,
+    /// Running, draining and so on.
+    pub supervisor: SupervisorStatus,
+    /// For how long the output disk has been too full, in seconds; null while it is not.
+    pub disk_full_s: Option<f64>,
+    /// The roots.
+    pub roots: Vec<RootStatus>,
+    /// Files that wait to be whole.
+    pub n_waiting: usize,
+    /// The first of them.
+    pub waiting: Vec<WaitingFile>,
+    /// Files of which anything is in work.
+    pub n_in_work: usize,
+    /// What this run has done so far.
+    pub progress: ProgressSnapshot,
+    /// What the ledger holds.
+    pub ledger: Option<Counts>,
+    /// The stages, in flow order.
+    pub stages: Vec<StageSnapshot>,
+    /// Memory that pixels, scratch and caches hold.
+    pub memory: ByteBudgetSnapshot,
+    /// Resident memory of the process in bytes, now and at its peak.
+    pub resident_bytes: [u64; 2],
+    /// Threads that compute.
+    pub n_workers: usize,
+}
+
+impl Watchtower {
+    /// How the service stands now. Reads the ledger: call it off the runtime's workers.
+    pub fn status(&self) -> Status {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (n_waiting, waiting) = view.waiting.snapshot(20);
+        let ResidentMemory { now_bytes, peak_bytes } = process::resident_memory();
+        let ledger = LedgerReader::open(&self.resources.state_dir).and_then(|reader| reader.counts());
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+            run_id: self.run_id.clone(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            supervisor: (*self.supervision.status.current()).clone(),
+            disk_full_s: self.resources.space.paused_for().map(|paused| paused.as_secs_f64()),
+            roots: view.watch.snapshot(),
+            n_waiting,
+            waiting,
+            n_in_work: self.resources.in_work.len(),
+            progress: self.progress.snapshot(),
+            ledger: ledger.ok(),
+            stages: self.resources.statistics.snapshot(),
+            memory: self.resources.budget.snapshot(),
+            resident_bytes: [now_bytes, peak_bytes],
+            n_workers: self.resources.cpu.snapshot().n_threads,
+        }
+    }
+
+    /// What this run has done so far.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Counts the files that a walk will hand out, beside the work, so that a progress bar knows its length.
+    pub fn count_new_files(&self) -> oneshot::Receiver<u64> {
+        let (sender, receiver) = oneshot::channel();
+        let (settings, state_dir) = (self.watched.clone(), self.resources.state_dir.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Ok(count) =
+                LedgerReader::open(&state_dir).and_then(|reader| watcher::count_new_files(&settings, &reader))
+            {
+                // whoever asked may be done already
+                let _ = sender.send(count);
+            }
+        });
+        receiver
+    }
+
+    /// Where readers of the ledger find it.
+    pub fn state_dir(&self) -> &Path {
+        &self.resources.state_dir
+    }
+}
