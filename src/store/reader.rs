@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
+use super::planes::PLANE_FEATURES;
 use super::rows::{Columns, STAT_COLUMNS};
 use super::schema::{DATABASE_FILE, SCHEMA};
 use crate::paths::{RelativePath, Root};
-use crate::store::{Counts, ExactPlane, FileLocation, FileState, KnownFile, LedgerError, PlaneState, Stream};
+use crate::store::{
+    Counts, ExactPlane, FileLocation, FileState, KnownFile, LedgerError, PlaneFeatures, PlaneState, Stream,
+};
 use crate::units::PlaneIndex;
 
 /// A read-only view of the ledger. One per thread; statements are short.
@@ -159,6 +162,17 @@ impl LedgerReader {
         )?;
         let rows = statement.query_map([file_id], |row| Columns::new(row).index())?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The features of a plane, while its results stand.
+    pub fn features_of(&self, file_id: i64, index: PlaneIndex) -> Result<Option<PlaneFeatures>, LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT version, data FROM plane JOIN feature ON plane_id = plane.id AND kind = ?6 \
+             WHERE file_id = ?1 AND t = ?2 AND p = ?3 AND z = ?4 AND c = ?5",
+        )?;
+        let key = params![file_id, index.t, index.p, index.z, index.c, PLANE_FEATURES];
+        let read = |row: &Row<'_>| Ok(PlaneFeatures { version: row.get(0)?, bytes: row.get(1)? });
+        Ok(statement.query_row(key, read).optional()?)
     }
 
     /// `ok`, or what SQLite found wrong.

@@ -72,6 +72,8 @@ fn a_changed_plane_makes_a_new_version_and_leaves_its_group() {
     let claimed = scratch.claim("a.tif", 3, 2);
     scratch.finish_plane(claimed.ticket, 0, 9);
     scratch.finish_plane(claimed.ticket, 1, 8);
+    let features = |z| scratch.reader().features_of(claimed.ticket.file_id, plane(z)).unwrap().unwrap().bytes;
+    assert_eq!((features(0), features(1)), (vec![9], vec![8]));
     assert_eq!(scratch.finish_file(claimed.ticket, 3).version, 2);
     assert_eq!(
         scratch.brief(Stream::Planes, &PLANE_KEYS)[3..],
