@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::actor::{Assembly, ByteBudget, CpuPool, Generation, IoPool, Statistics, mailbox, rejections};
 use crate::messages::{InWork, Ticket};
@@ -43,8 +44,6 @@ pub struct Plan {
     pub decoder: decoder::Settings,
     /// How nuclei are found.
     pub segmenter: segmenter::Settings,
-    /// Bytes of label images and overlays that lay in the output folder at start.
-    pub picture_bytes: u64,
 }
 
 /// What the stages share, over all generations.
@@ -70,6 +69,8 @@ pub struct Resources {
     pub in_work: InWork,
     /// Where to look sooner.
     pub hints: Arc<Hints>,
+    /// Bytes of label images and overlays in the output folder, as far as they are counted.
+    pub picture_bytes: Arc<AtomicU64>,
     /// Counters of all stages.
     pub statistics: Statistics,
 }
@@ -108,7 +109,7 @@ pub async fn run_generation(
     let decoder =
         Decoder::new(plan.decoder, shared.books.clone(), memory, shared.space, generation.drain.clone());
     let pools = (shared.cpu.clone(), shared.io.clone());
-    let segmenter = Segmenter::new(plan.segmenter, shared.tables, pools, plan.picture_bytes);
+    let segmenter = Segmenter::new(plan.segmenter, shared.tables, pools, shared.picture_bytes);
     let hasher = Hasher::new(shared.cpu);
     let verifier = Verifier::load(reader()?, shared.io, roots).map_err(|error| error.to_string())?;
     let reporter = Reporter::new(shared.books.clone());

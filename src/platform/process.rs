@@ -59,7 +59,7 @@ fn control_group_value(name: &str) -> Option<String> {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
 pub fn return_freed_memory() {
-    const LARGE_BYTES: libc::c_int = 256 * 1024;
+    const LARGE_BYTES: libc::c_int = 4 << 20;
     // SAFETY: mallopt only sets parameters of the allocator; a fixed threshold also stops its automatic growth,
     // after which planes would be carved from arenas that never shrink.
     unsafe {

@@ -7,6 +7,7 @@ mod watchtower;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -141,6 +142,7 @@ impl Service {
             space,
             in_work: InWork::default(),
             hints: Arc::new(Hints::default()),
+            picture_bytes: count_pictures(output.join("objects")),
             statistics: supervision.statistics.clone(),
         };
         let view = Arc::default();
@@ -200,6 +202,14 @@ impl Service {
         ended.map_err(|error| ServiceError::Fatal(error.to_string()))??;
         Ok(Finished { outcome: outcome?, wall: started.elapsed() })
     }
+}
+
+/// Counts the pictures of earlier runs beside the start: there may be very many.
+fn count_pictures(folder: PathBuf) -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = count.clone();
+    std::thread::spawn(move || counter.fetch_add(plan::folder_bytes(&folder), Ordering::Relaxed));
+    count
 }
 
 fn open_ledger(

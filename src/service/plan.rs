@@ -54,7 +54,6 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
             overlays: keep(output.overlays.or(automatic)),
             picture_bytes_max: output.label_disk_budget_bytes,
         },
-        picture_bytes: folder_bytes(&task.folders.output.join("objects")),
     }
 }
 
@@ -67,7 +66,7 @@ fn keep(keep: Keep) -> segmenter::Keep {
 }
 
 /// Bytes of the files under a folder; what cannot be asked counts nothing.
-fn folder_bytes(folder: &Path) -> u64 {
+pub(super) fn folder_bytes(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let sizes = entries.map(|entry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),

@@ -72,14 +72,13 @@ enum ProductError {
 }
 
 impl Segmenter {
-    /// Puts a segmenter together; `picture_bytes` already lie in the output folder.
+    /// Puts a segmenter together; `picture_bytes` counts the pictures in the output folder.
     pub fn new(
         settings: Settings,
         tables: ObjectTables,
         (cpu, io): (CpuPool, IoPool),
-        picture_bytes: u64,
+        picture_bytes: Arc<AtomicU64>,
     ) -> Self {
-        let picture_bytes = Arc::new(AtomicU64::new(picture_bytes));
         Self { settings: Arc::new(settings), tables, cpu, io, picture_bytes }
     }
 
