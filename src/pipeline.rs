@@ -94,11 +94,15 @@ pub async fn run_generation(
     generation: Generation,
     show: impl FnOnce(View),
 ) -> Result<(), String> {
+    let pool = shared.io.snapshot();
+    if pool.n_running >= pool.n_places {
+        // reads that hang cannot be ended from here: only a new process gets its threads back
+        return Err("every I/O thread hangs in work of an earlier generation".to_owned());
+    }
     let reader = || LedgerReader::open(&shared.state_dir).map_err(|error| error.to_string());
     let roots: HashMap<_, _> =
         plan.watcher.roots.iter().map(|watched| (watched.root.id, watched.root.path.clone())).collect();
     let n_threads = shared.cpu.snapshot().n_threads;
-    let n_io = shared.io.snapshot().n_places;
 
     let in_work = shared.in_work.clone();
     let (watcher, watch) =
@@ -106,12 +110,19 @@ pub async fn run_generation(
     let (settler, waiting) =
         Settler::new(plan.settler, shared.books.clone(), shared.io.clone(), generation.drain.clone());
     let memory = (shared.budget, shared.io.clone());
-    let decoder =
-        Decoder::new(plan.decoder, shared.books.clone(), memory, shared.space, generation.drain.clone());
+    let decoder = Decoder::new(
+        plan.decoder,
+        shared.books.clone(),
+        memory,
+        shared.space.clone(),
+        generation.drain.clone(),
+    );
     let pools = (shared.cpu.clone(), shared.io.clone());
-    let segmenter = Segmenter::new(plan.segmenter, shared.tables, pools, shared.picture_bytes);
+    let segmenter = Segmenter::new(plan.segmenter, shared.tables, pools, shared.space, shared.picture_bytes);
     let hasher = Hasher::new(shared.cpu);
-    let verifier = Verifier::load(reader()?, shared.io, roots).map_err(|error| error.to_string())?;
+    let (ledger_reader, io) = (reader()?, shared.io);
+    let load = tokio::task::spawn_blocking(move || Verifier::load(ledger_reader, io, roots));
+    let verifier = load.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let reporter = Reporter::new(shared.books.clone());
     show(View { watch, waiting });
 
@@ -127,7 +138,7 @@ pub async fn run_generation(
     let mut line = Assembly::new(&shared.statistics, rejection_out);
     line.task(watcher::NAME, |_| watcher.run(seen_out, generation.drain));
     line.stage(settler, seen_in, settled_out, LOOKS_AT_ONCE);
-    line.stage(decoder, settled_in, decoded_out, n_io);
+    line.stage(decoder, settled_in, decoded_out, pool.n_places);
     line.stage(segmenter, decoded_in, segmented_out, n_threads + 1);
     line.stage(hasher, segmented_in, hashed_out, n_threads);
     line.stage(verifier, hashed_in, verified_out, 1);

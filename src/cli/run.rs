@@ -97,10 +97,11 @@ async fn serve(service: Service) -> Result<Outcome, ServiceError> {
     let _socket = control::listen(watchtower.state_dir(), watchtower.clone()).map_err(|source| {
         ServiceError::Folder { path: watchtower.state_dir().join(control::SOCKET_FILE), source }
     })?;
-    service::notify::ready();
-    info!(version = env!("CARGO_PKG_VERSION"), "READY");
-    let finished = service.run().await;
-    service::notify::stopping();
+    let on_ready = || {
+        service::notify::ready();
+        info!(version = env!("CARGO_PKG_VERSION"), "READY");
+    };
+    let finished = service.run(on_ready).await;
     drop(end_signals);
     // the task only waits; its end says nothing
     let _ = signals.await;

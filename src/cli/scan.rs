@@ -119,7 +119,7 @@ async fn work(
     let signals = tokio::spawn(obey_signals(service.shutdown(), signals_end));
     let total = watchtower.count_new_files();
     let progress = tokio::spawn(show_progress(watchtower, total, bar));
-    let finished = service.run().await;
+    let finished = service.run(|| ()).await;
     progress.abort();
     drop(end_signals);
     // the task only waits; its end says nothing

@@ -34,6 +34,14 @@ pub enum PartError {
     },
 }
 
+impl PartError {
+    /// Whether the disk or a quota is full, so that another try may succeed later.
+    pub fn is_out_of_space(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> PartError {
     move |source| PartError::Io { path: path.to_owned(), source }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::actor::{
@@ -104,7 +105,8 @@ impl Service {
         let run_id = run_id();
         let host = task.settings.identity.host.clone().unwrap_or_else(process::host_name);
         let supervision = Supervision::default();
-        let (ledger, reports) = open_ledger(output, (&host, &run_id), &supervision.shutdown)?;
+        let progress = Arc::new(Progress::default());
+        let (ledger, reports) = open_ledger(output, (&host, &run_id), &supervision.shutdown, &progress)?;
         let roots = register_roots(&ledger, output, &task.folders.roots)?;
 
         let sharing = if task.once { Sharing::Alone } else { Sharing::WithAcquisition };
@@ -117,7 +119,6 @@ impl Service {
             IoPool::new(NonZeroUsize::new(task.settings.resources.io_workers).unwrap_or(NonZeroUsize::MIN));
         let state_dir = output.join("state");
         let tables = ObjectTables::new(&state_dir, output.join("objects"));
-        let progress = Arc::new(Progress::default());
         let attempts_max = if task.once { 1 } else { task.settings.pipeline.attempts_max };
         let reader = LedgerReader::open(&state_dir)?;
         let books = Bookkeeping::new(
@@ -168,10 +169,11 @@ impl Service {
     }
 
     /// Runs until everything is done (`once`) or the service is told to end; then writes the last lines and tables.
+    /// `on_ready` is called once the line stands.
     ///
     /// # Errors
     /// When the pipeline failed more often than it may be restarted, or the last lines cannot be written.
-    pub async fn run(self) -> Result<Finished, ServiceError> {
+    pub async fn run(self, on_ready: impl FnOnce() + Send + 'static) -> Result<Finished, ServiceError> {
         let settings = &self.task.settings;
         let supervisor = SupervisorSettings {
             hang_timeout: settings.pipeline.hang_timeout,
@@ -182,25 +184,36 @@ impl Service {
             drain_timeout: settings.pipeline.drain_timeout,
         };
         let tables = CurrentTables::new(self.task.folders.output.join("reports/current"));
+        let ended = CancellationToken::new();
         let refresher = tokio::spawn(keep_current(
-            tables.clone(),
-            self.resources.state_dir.clone(),
+            (tables.clone(), self.resources.state_dir.clone()),
             settings.output.current_interval,
             self.progress.clone(),
+            ended.clone(),
         ));
+        let on_ready = Arc::new(Mutex::new(Some(on_ready)));
         let outcome = supervise(&supervisor, &self.supervision, |generation| {
-            let view = self.view.clone();
-            let show = move |shown| *view.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+            let (view, on_ready) = (self.view.clone(), on_ready.clone());
+            let show = move |shown| {
+                *view.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+                if let Some(on_ready) = on_ready.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    on_ready();
+                }
+            };
             pipeline::run_generation(self.plan.clone(), self.resources.clone(), generation, show)
         })
         .await;
-        refresher.abort();
+        ended.cancel();
+        // its last tables are written before ours
+        let _ = refresher.await;
         let Self { resources, reports, ledger, started, .. } = self;
         let state_dir = resources.state_dir.clone();
         drop(resources);
-        let ended = tokio::task::spawn_blocking(move || end(reports, &tables, &state_dir, ledger)).await;
-        ended.map_err(|error| ServiceError::Fatal(error.to_string()))??;
-        Ok(Finished { outcome: outcome?, wall: started.elapsed() })
+        let last = tokio::task::spawn_blocking(move || end(reports, &tables, &state_dir, ledger)).await;
+        // a failed pipeline is the cause of whatever fails after it
+        let outcome = outcome?;
+        last.map_err(|error| ServiceError::Fatal(error.to_string()))??;
+        Ok(Finished { outcome, wall: started.elapsed() })
     }
 }
 
@@ -208,7 +221,7 @@ impl Service {
 fn count_pictures(folder: PathBuf) -> Arc<AtomicU64> {
     let count = Arc::new(AtomicU64::new(0));
     let counter = count.clone();
-    std::thread::spawn(move || counter.fetch_add(plan::folder_bytes(&folder), Ordering::Relaxed));
+    std::thread::spawn(move || counter.fetch_add(plan::picture_bytes(&folder), Ordering::Relaxed));
     count
 }
 
@@ -216,12 +229,19 @@ fn open_ledger(
     output: &Path,
     (host, run_id): (&str, &str),
     shutdown: &Shutdown,
+    progress: &Arc<Progress>,
 ) -> Result<(Ledger, ReportWriter), ServiceError> {
     let mut options = LedgerOptions::new(host, run_id);
-    let abort = shutdown.abort.clone();
+    let (abort, progress) = (shutdown.abort.clone(), progress.clone());
     options.on_notice = Box::new(move |notice| match notice {
-        LedgerNotice::Paused(reason) => warn!(reason, "the ledger cannot be written, waiting"),
-        LedgerNotice::Resumed => info!("the ledger can be written again"),
+        LedgerNotice::Paused(reason) => {
+            progress.ledger_waits.store(true, Ordering::Relaxed);
+            warn!(reason, "the ledger cannot be written, waiting");
+        }
+        LedgerNotice::Resumed => {
+            progress.ledger_waits.store(false, Ordering::Relaxed);
+            info!("the ledger can be written again");
+        }
         LedgerNotice::Fatal(reason) => {
             error!(reason, "the ledger has failed");
             abort.cancel();
@@ -249,7 +269,9 @@ fn open_ledger(
 /// that root still exists somewhere else, is another one and gets another name.
 fn register_roots(ledger: &Ledger, output: &Path, paths: &[PathBuf]) -> Result<Vec<Arc<Root>>, ServiceError> {
     let known = LedgerReader::open(&output.join("state"))?.roots()?;
-    let mut taken = BTreeSet::new();
+    let name_of = |path: &PathBuf| known.iter().find(|root| root.path == *path).map(|root| root.name.clone());
+    // roots that stand where they stood keep their names, whatever stands beside them
+    let mut taken: BTreeSet<_> = paths.iter().filter_map(name_of).collect();
     let mut named = Vec::new();
     for path in paths {
         let base =
@@ -258,13 +280,13 @@ fn register_roots(ledger: &Ledger, output: &Path, paths: &[PathBuf]) -> Result<V
             let same_name = known.iter().find(|root| root.name == name);
             same_name.is_some_and(|root| root.path != *path && root.path.is_dir())
         };
-        let candidates = std::iter::once(base.clone()).chain((2..).map(|number| format!("{base}-{number}")));
-        let own = known.iter().find(|root| root.path == *path).map(|root| root.name.clone());
-        let name = own
-            .into_iter()
-            .chain(candidates)
-            .find(|name| !taken.contains(name) && !is_other(name))
-            .expect("there is always another number");
+        let name = name_of(path).unwrap_or_else(|| {
+            let mut candidates =
+                std::iter::once(base.clone()).chain((2..).map(|number| format!("{base}-{number}")));
+            candidates
+                .find(|name| !taken.contains(name) && !is_other(name))
+                .expect("there is always another number")
+        });
         taken.insert(name.clone());
         named.push((name, path.clone()));
     }
@@ -273,17 +295,16 @@ fn register_roots(ledger: &Ledger, output: &Path, paths: &[PathBuf]) -> Result<V
     Ok(roots.collect())
 }
 
-/// Renews the tables while there is work, at a bounded share of the time.
+/// Renews the tables while there is work, at a bounded share of the time, until the end.
 async fn keep_current(
-    tables: CurrentTables,
-    state_dir: PathBuf,
+    (tables, state_dir): (CurrentTables, PathBuf),
     interval: Duration,
     progress: Arc<Progress>,
+    ended: CancellationToken,
 ) {
     let mut pause = interval;
     let mut shown = None;
-    loop {
-        tokio::time::sleep(pause).await;
+    while ended.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
         let done = progress.snapshot();
         if shown.as_ref() == Some(&done) {
             continue;

@@ -22,6 +22,7 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
     let incomplete_after = rest(watch.incomplete_after);
     let network = |root: &Root| matches!(change_events(&root.path), Ok(ChangeEvents::PollOnly(_)));
     let only = task.only.iter().cloned().chain(std::iter::repeat_with(Vec::new));
+    let channel = ChannelChoice::parse(segmentation.channel.as_deref().unwrap_or_default());
     let method = (segmentation.enabled && !task.hash_only).then(Default::default);
     let automatic = if task.once { Keep::All } else { Keep::Sample };
     Plan {
@@ -45,11 +46,11 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
         },
         decoder: decoder::Settings {
             interruptions_max: pipeline.interruptions_max,
-            segmentation: method.is_some(),
+            segmented: method.is_some().then(|| channel.clone()),
         },
         segmenter: segmenter::Settings {
             method,
-            channel: ChannelChoice::parse(segmentation.channel.as_deref().unwrap_or_default()),
+            channel,
             labels: keep(output.labels.or(automatic)),
             overlays: keep(output.overlays.or(automatic)),
             picture_bytes_max: output.label_disk_budget_bytes,
@@ -65,13 +66,20 @@ fn keep(keep: Keep) -> segmenter::Keep {
     }
 }
 
-/// Bytes of the files under a folder; what cannot be asked counts nothing.
-pub(super) fn folder_bytes(folder: &Path) -> u64 {
+/// Bytes of the pictures under a folder; what cannot be asked counts nothing.
+pub(super) fn picture_bytes(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let sizes = entries.map(|entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
-        Ok(metadata) => metadata.len(),
+        Ok(metadata) if metadata.is_dir() => picture_bytes(&entry.path()),
+        Ok(metadata) if is_picture(&entry.file_name()) => metadata.len(),
+        Ok(_) => 0,
         Err(_) => 0,
     });
     sizes.sum()
+}
+
+/// Label images and overlays; tables of objects are no pictures.
+fn is_picture(name: &std::ffi::OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.ends_with(b".tif") || name.ends_with(b".png")
 }

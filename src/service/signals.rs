@@ -10,6 +10,7 @@ pub async fn obey_signals(shutdown: Shutdown, ended: oneshot::Receiver<()>) {
     let wait = async {
         next_signal().await;
         info!("told to end: finishing what is in work; a second signal ends at once");
+        notify::stopping();
         shutdown.drain.cancel();
         next_signal().await;
         warn!("told to end at once");

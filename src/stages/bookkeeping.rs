@@ -1,7 +1,8 @@
 //! The stages' way to the ledger: its operations as futures, and the closing of a file that every path leads to.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -9,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::actor::{IoPool, StageError};
 use crate::messages::Ticket;
+use crate::paths::RelativePath;
 use crate::platform::filesystem;
 use crate::reports::{ObjectTables, PartError};
 use crate::store::{
@@ -28,11 +30,27 @@ pub struct Bookkeeping {
     progress: Arc<Progress>,
 }
 
+/// Pause between two tries to write while there is no space.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why object tables could not be joined.
+#[derive(Debug, thiserror::Error)]
+enum JoinTablesError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Part(#[from] PartError),
+}
+
 macro_rules! progress {
     ($($(#[$doc:meta])* $name:ident,)+) => {
         /// What this run has done so far; counted as it is committed.
         #[derive(Debug, Default)]
-        pub struct Progress { $($name: AtomicU64,)+ }
+        pub struct Progress {
+            $($name: AtomicU64,)+
+            /// The ledger waits for space now; set by whoever hears its notices.
+            pub ledger_waits: AtomicBool,
+        }
 
         /// A reading of [`Progress`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -80,6 +98,11 @@ impl Bookkeeping {
         progress: Arc<Progress>,
     ) -> Self {
         Self { ledger, reader: Arc::new(Mutex::new(reader)), io, tables, attempts_max, progress }
+    }
+
+    /// Whether the ledger waits for space now.
+    pub fn ledger_waits(&self) -> bool {
+        self.progress.ledger_waits.load(Ordering::Relaxed)
     }
 
     /// Notes where a file stands that is not taken up yet; nobody waits for it.
@@ -130,8 +153,13 @@ impl Bookkeeping {
         reason: String,
         for_good: bool,
     ) -> Result<(), StageError> {
-        let (Some(claim), Some(index)) = (ticket.claim, ticket.plane) else {
+        let Some(claim) = ticket.claim else {
             return self.reject_file(ticket, "failed", format!("{stage}: {reason}")).await;
+        };
+        let Some(index) = ticket.plane else {
+            // nothing is wrong with its planes: the file is taken up again
+            warn!(file = %ticket, stage, reason, "the file could not be closed");
+            return self.ask(|ledger, reply| ledger.reopen_file(claim, reason, reply)).await;
         };
         warn!(file = %ticket, stage, reason, "rejected");
         let attempts_max = if for_good { 1 } else { self.attempts_max };
@@ -185,34 +213,57 @@ impl Bookkeeping {
         Ok(())
     }
 
-    /// Joins the object tables of a container's planes; the planes whose part is lost.
+    /// Joins the object tables of a container's planes; the planes whose part is lost. Waits while there is no space;
+    /// a table that cannot be written at all is an alert, and the file is closed without it.
     async fn join_tables(&self, claim: FileTicket, ticket: &Ticket) -> Result<Vec<PlaneIndex>, StageError> {
-        let (reader, tables) = (self.reader.clone(), self.tables.clone());
-        let (root, path) = (ticket.root.name.clone(), ticket.path.clone());
-        let join = move || {
-            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            let planes = reader.segmented_planes(claim.file_id).map_err(|error| error.to_string())?;
-            drop(reader);
-            let (present, lost): (Vec<_>, Vec<_>) =
-                planes.iter().copied().partition(|plane| tables.has_part(claim.file_id, *plane));
-            let table = tables.table_path(&root, &path);
-            if present.is_empty() && (planes.is_empty() || table.exists()) {
-                // nothing was segmented in this claim: the table stands as it is
-                return Ok(Vec::new());
+        loop {
+            let this = self.clone();
+            let (root, path) = (ticket.root.clone(), ticket.path.clone());
+            let joined = self.io.run(move |_| this.try_join_tables(claim, &root.name, &path)).await?;
+            match joined {
+                Ok(lost) => return Ok(lost),
+                Err(JoinTablesError::Ledger(error)) => return Err(StageError::fatal(error)),
+                Err(JoinTablesError::Part(error)) if error.is_out_of_space() => {
+                    warn!(file = %ticket, "no space for the object table, trying again");
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+                Err(JoinTablesError::Part(error)) => {
+                    warn!(file = %ticket, %error, "the object table cannot be written");
+                    let text =
+                        format!("the object table of {} cannot be written: {error}", ticket.path.to_report());
+                    let alert = Alert { kind: "objects_table".into(), text, ..Alert::default() };
+                    self.ledger.emit_alert(alert, Box::new(|_| ()));
+                    return Ok(Vec::new());
+                }
             }
-            if !lost.is_empty() {
-                return Ok(lost);
-            }
-            match tables.concatenate(claim.file_id, &planes, &table) {
-                Ok(()) => Ok(Vec::new()),
-                Err(PartError::Damaged(plane)) => Ok(vec![plane]),
-                Err(error) => Err(error.to_string()),
-            }
-        };
-        let joined = self.io.run(move |_| join()).await?;
-        joined.map_err(|error| {
-            StageError::fatal(format!("the object table of {ticket} cannot be written: {error}"))
-        })
+        }
+    }
+
+    fn try_join_tables(
+        &self,
+        claim: FileTicket,
+        root_name: &str,
+        path: &RelativePath,
+    ) -> Result<Vec<PlaneIndex>, JoinTablesError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let planes = reader.segmented_planes(claim.file_id)?;
+        drop(reader);
+        let tables = &self.tables;
+        let (present, lost): (Vec<_>, Vec<_>) =
+            planes.iter().copied().partition(|plane| tables.has_part(claim.file_id, *plane));
+        let table = tables.table_path(root_name, path);
+        if present.is_empty() && (planes.is_empty() || table.exists()) {
+            // nothing was segmented in this claim: the table stands as it is
+            return Ok(Vec::new());
+        }
+        if !lost.is_empty() {
+            return Ok(lost);
+        }
+        match tables.concatenate(claim.file_id, &planes, &table) {
+            Ok(()) => Ok(Vec::new()),
+            Err(PartError::Damaged(plane)) => Ok(vec![plane]),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Queues an operation and waits for its commit. A claim that went stale is an item's error; a ledger that cannot

@@ -12,17 +12,18 @@ use crate::formats::{Container, FormatError, FormatErrorKind, PlaneEntry};
 use crate::messages::{DecodedImage, FileContext, SettledFile, Ticket};
 use crate::platform::filesystem;
 use crate::stages::bookkeeping::Bookkeeping;
+use crate::stages::channels::{self, ChannelChoice};
 use crate::stages::space::SpaceGate;
 use crate::store::PlaneDone;
 use crate::units::PlaneIndex;
 
 /// How planes are read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Deaths of the process over a file without progress before its first open plane is blamed.
     pub interruptions_max: u32,
-    /// Whether planes will be segmented: their scratch is then charged, too.
-    pub segmentation: bool,
+    /// Which channel will be segmented, so that its scratch is charged, too; `None` when none will be.
+    pub segmented: Option<ChannelChoice>,
 }
 
 /// Reads planes.
@@ -48,8 +49,12 @@ impl Decoder {
     }
 
     /// Reserves the bytes of one plane in its turn, so that planes in work can always be finished.
-    async fn charge(&self, entry: &PlaneEntry) -> Result<BytePermit, String> {
-        let needed = bytes_needed(entry, self.settings.segmentation);
+    async fn charge(&self, entry: &PlaneEntry, file: &FileContext) -> Result<BytePermit, String> {
+        let container = (&file.identity, &file.metadata);
+        let segmented = self.settings.segmented.as_ref().is_some_and(|choice| {
+            channels::refusal(choice, container, entry.index, entry.n_samples as usize).is_none()
+        });
+        let needed = bytes_needed(entry, segmented);
         self.budget.acquire(needed).await.map_err(|error| {
             let mb = |bytes: u64| bytes.div_ceil(1 << 20);
             format!(
@@ -80,7 +85,7 @@ impl Stage for Decoder {
         let reader = Reader { file: Arc::new(file), container: Arc::new(Mutex::new(container)) };
         let reads = TaskTracker::new();
         for (position, previous_digest) in todo {
-            self.space.pass(out.counters()).await;
+            self.space.pass(out.counters(), &self.stop).await;
             if self.stop.is_cancelled() {
                 reads.close();
                 reads.wait().await;
@@ -90,7 +95,7 @@ impl Stage for Decoder {
             let ticket = ticket.of_plane(entry.index);
             let charged = {
                 let _wait = out.counters().protect();
-                self.charge(&entry).await
+                self.charge(&entry, &reader.file).await
             };
             let permit = match charged {
                 Ok(permit) => permit,
@@ -125,7 +130,7 @@ impl Stage for Decoder {
 /// scratch beside them.
 fn bytes_needed(entry: &PlaneEntry, segmented: bool) -> u64 {
     let (height, width) = (entry.height as usize, entry.width as usize);
-    let scratch = if segmented && entry.n_samples == 1 {
+    let scratch = if segmented {
         // label image, its 16-bit form, overlay picture and their encoded forms
         const OUTPUT_BYTES_PER_PIXEL: u64 = 16;
         let outputs = (height as u64).saturating_mul(width as u64).saturating_mul(OUTPUT_BYTES_PER_PIXEL);

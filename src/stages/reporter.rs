@@ -1,6 +1,9 @@
 //! Writes each plane into the ledger, with its report lines, in one transaction; and everything that was rejected.
 
 use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
 
 use crate::actor::{Rejection, Rejections, Stage, StageError, StageOutbox};
 use crate::analysis::hashing::{self, Signal};
@@ -45,9 +48,19 @@ impl Stage for Reporter {
             figures,
             matches,
         };
-        let (books, ticket) = (self.books.clone(), image.ticket.clone());
-        out.send_when(image.ticket, async move { books.finish_plane(&ticket, done).await.map(|()| None) })
-            .await
+        let (books, ticket, counters) = (self.books.clone(), image.ticket.clone(), out.counters().clone());
+        out.send_when(image.ticket, async move {
+            let finished = books.finish_plane(&ticket, done);
+            tokio::pin!(finished);
+            loop {
+                tokio::select! {
+                    finished = &mut finished => return finished.map(|()| None),
+                    // a ledger that waits for space is no hang of ours
+                    () = tokio::time::sleep(WAIT_LOOK) => if books.ledger_waits() { counters.progress() },
+                }
+            }
+        })
+        .await
     }
 }
 
@@ -60,7 +73,13 @@ fn blank_name(signal: Signal) -> Option<&'static str> {
     }
 }
 
-/// Writes down what any stage had to reject.
+/// How often a waiting reporter looks whether the ledger waits for space.
+const WAIT_LOOK: Duration = Duration::from_secs(1);
+
+/// Rejections that may wait for their commit at once.
+const REJECTIONS_AT_ONCE: usize = 64;
+
+/// Writes down what any stage had to reject. Only a fault of ours is tried again: bad data stay bad.
 ///
 /// # Errors
 /// Fatal, when the ledger cannot be written.
@@ -68,14 +87,27 @@ pub async fn take_rejections(
     mut rejections: Rejections<Ticket>,
     books: Bookkeeping,
 ) -> Result<(), StageError> {
-    while let Some(Rejection { ticket, stage, reason, panicked }) = rejections.recv().await {
-        let reason = if panicked { format!("a fault of scopewatch itself: {reason}") } else { reason };
-        match books.fail_plane(&ticket, stage, reason, false).await {
-            Err(StageError::Item(error)) => {
-                tracing::warn!(file = %ticket, error, "the rejection came too late")
-            }
-            other => other?,
+    let mut writing = JoinSet::new();
+    while let Some(rejection) = rejections.recv().await {
+        while writing.len() >= REJECTIONS_AT_ONCE {
+            writing.join_next().await.transpose().map_err(StageError::fatal)?.transpose()?;
         }
+        writing.spawn(write_rejection(rejection, books.clone()));
+    }
+    while let Some(written) = writing.join_next().await {
+        written.map_err(StageError::fatal)??;
     }
     Ok(())
+}
+
+async fn write_rejection(rejection: Rejection<Ticket>, books: Bookkeeping) -> Result<(), StageError> {
+    let Rejection { ticket, stage, reason, panicked } = rejection;
+    let reason = if panicked { format!("a fault of scopewatch itself: {reason}") } else { reason };
+    match books.fail_plane(&ticket, stage, reason, !panicked).await {
+        Err(StageError::Item(error)) => {
+            tracing::debug!(file = %ticket, error, "taken up again meanwhile");
+            Ok(())
+        }
+        other => other,
+    }
 }

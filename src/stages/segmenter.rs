@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::actor::{Charged, CpuPool, IoPool, Stage, StageError, StageOutbox};
+use crate::actor::{Charged, CpuPool, IoPool, Stage, StageCounters, StageError, StageOutbox};
 use crate::analysis::hashing;
 use crate::analysis::segmentation::overlay::{self, OverlaySettings};
 use crate::analysis::segmentation::{
-    self, LabelImage, Segmentation, SegmentationError, SegmentationSettings, table,
+    self, LabelImage, PlaneQuality, Segmentation, SegmentationError, SegmentationSettings, table,
 };
 use crate::formats::tiff::{Predictor, WriteCompression, WriteOptions, encode};
 use crate::formats::{FormatError, Plane, Samples};
@@ -16,6 +16,8 @@ use crate::messages::{DecodedImage, Nuclei, SegmentedImage};
 use crate::reports::{ObjectTables, PartError, write_atomically};
 use crate::stages::channels::{self, ChannelChoice};
 use crate::stages::figures;
+use crate::stages::space::SpaceGate;
+use crate::units::PlaneIndex;
 
 /// Which pictures are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +50,28 @@ pub const SAMPLE_ONE_IN: u8 = 16;
 
 /// Segments planes.
 pub struct Segmenter {
-    settings: Arc<Settings>,
-    tables: ObjectTables,
+    settings: Settings,
+    desk: Desk,
     cpu: CpuPool,
+}
+
+/// What the jobs share: where their products go.
+#[derive(Clone)]
+struct Desk {
+    tables: ObjectTables,
     io: IoPool,
+    space: SpaceGate,
     picture_bytes: Arc<AtomicU64>,
 }
 
+/// What is made of one plane.
+struct Order {
+    method: SegmentationSettings,
+    labels_wanted: bool,
+    overlay_wanted: bool,
+}
+
 /// The files that one plane leaves behind.
-#[derive(Default)]
 struct Products {
     table: String,
     pictures: Vec<(PathBuf, Vec<u8>)>,
@@ -77,18 +92,28 @@ impl Segmenter {
         settings: Settings,
         tables: ObjectTables,
         (cpu, io): (CpuPool, IoPool),
+        space: SpaceGate,
         picture_bytes: Arc<AtomicU64>,
     ) -> Self {
-        Self { settings: Arc::new(settings), tables, cpu, io, picture_bytes }
+        Self { settings, desk: Desk { tables, io, space, picture_bytes }, cpu }
     }
 
-    /// Why this plane is not segmented, if so.
-    fn refusal(&self, image: &DecodedImage) -> Option<String> {
-        if self.settings.method.is_none() {
-            return Some("segmentation is off".to_owned());
-        }
+    /// What to make of this plane, or why nothing.
+    fn order(&self, image: &DecodedImage) -> Result<Order, String> {
+        let Settings { method, channel, labels, overlays, picture_bytes_max } = &self.settings;
+        let method = method.clone().ok_or("segmentation is off")?;
         let container = (&image.file.identity, &image.file.metadata);
-        channels::refusal(&self.settings.channel, container, image.index, image.plane.n_samples)
+        if let Some(reason) = channels::refusal(channel, container, image.index, image.plane.n_samples) {
+            return Err(reason);
+        }
+        let may_keep = self.desk.picture_bytes.load(Ordering::Relaxed) < *picture_bytes_max;
+        let wanted = |keep: &Keep| match keep {
+            Keep::None => false,
+            // chosen by the pixels: the same planes at every run
+            Keep::Sample => may_keep && image.digest.0[0].is_multiple_of(SAMPLE_ONE_IN),
+            Keep::All => may_keep,
+        };
+        Ok(Order { method, labels_wanted: wanted(labels), overlay_wanted: wanted(overlays) })
     }
 }
 
@@ -102,37 +127,30 @@ impl Stage for Segmenter {
         image: Charged<DecodedImage>,
         out: &mut StageOutbox<Self>,
     ) -> Result<(), StageError> {
-        let Charged { value: image, permit } = image;
-        if let Some(reason) = self.refusal(&image) {
-            let nuclei = Nuclei::NotSegmented(reason);
-            let segmented = SegmentedImage { image, nuclei };
-            return out.send(Charged::new(segmented, permit)).await;
-        }
-        out.counters().add_bytes(image.plane.size_bytes() as u64);
-        let ticket = image.ticket.clone();
-        let (settings, tables, picture_bytes) =
-            (self.settings.clone(), self.tables.clone(), self.picture_bytes.clone());
-        let (cpu, io) = (self.cpu.clone(), self.io.clone());
+        let order = match self.order(&image.value) {
+            Ok(order) => order,
+            Err(reason) => {
+                let Charged { value: image, permit } = image;
+                let nuclei = Nuclei::NotSegmented(reason);
+                return out.send(Charged::new(SegmentedImage { image, nuclei }, permit)).await;
+            }
+        };
+        out.counters().add_bytes(image.value.plane.size_bytes() as u64);
+        let ticket = image.value.ticket.clone();
+        let (desk, cpu, counters) = (self.desk.clone(), self.cpu.clone(), out.counters().clone());
         out.send_when(ticket, async move {
-            let may_keep = picture_bytes.load(Ordering::Relaxed) < settings.picture_bytes_max;
-            let work = {
-                let tables = tables.clone();
-                move || {
-                    // the permit goes with the pixels, whatever becomes of this job
-                    let made = make(&image, &settings, &tables, may_keep);
-                    (image, permit, made)
-                }
+            let tables = desk.tables.clone();
+            let work = move || {
+                // the permit goes with the pixels, whatever becomes of this job
+                let made = make(&image.value, &order, &tables);
+                (image, made)
             };
-            let (image, mut permit, made) = cpu.run(move |_| work()).await?;
+            let (Charged { value: image, mut permit }, made) = cpu.run(move |_| work()).await?;
+            let (quality, products) = made.map_err(StageError::item)?;
+            desk.write(&image, products, &counters).await?;
             // what is left needs the pixels and the hasher's scratch
             let (height, width) = (image.plane.height, image.plane.width);
             permit.shrink_to((image.plane.size_bytes() + hashing::scratch_bytes(height, width)) as u64);
-            let (quality, products) = made.map_err(StageError::item)?;
-            let kept: usize = products.pictures.iter().map(|(_, bytes)| bytes.len()).sum();
-            picture_bytes.fetch_add(kept as u64, Ordering::Relaxed);
-            let (claim, index) = (image.file.claim, image.index);
-            let written = io.run(move |_| write(&tables, (claim.file_id, index), products)).await?;
-            written.map_err(|error| StageError::fatal(format!("the results cannot be written: {error}")))?;
             let nuclei = Nuclei::Segmented(quality);
             Ok(Some(Charged::new(SegmentedImage { image, nuclei }, permit)))
         })
@@ -140,32 +158,60 @@ impl Stage for Segmenter {
     }
 }
 
+impl Desk {
+    /// Writes the products of a plane; waits while there is no space for them.
+    async fn write(
+        &self,
+        image: &DecodedImage,
+        products: Products,
+        counters: &Arc<StageCounters>,
+    ) -> Result<(), StageError> {
+        let (file_id, index) = (image.file.claim.file_id, image.index);
+        let products = Arc::new(products);
+        loop {
+            let (tables, to_write) = (self.tables.clone(), products.clone());
+            match self.io.run(move |_| to_write.write(&tables, (file_id, index))).await? {
+                Ok(()) => break,
+                Err(error) if error.is_out_of_space() => self.space.wait_for_room(counters).await,
+                Err(error) => {
+                    return Err(StageError::item(format!("the results cannot be written: {error}")));
+                }
+            }
+        }
+        let kept: usize = products.pictures.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.picture_bytes.fetch_add(kept as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Products {
+    fn write(&self, tables: &ObjectTables, (file_id, index): (i64, PlaneIndex)) -> Result<(), PartError> {
+        for (path, bytes) in &self.pictures {
+            write_atomically(path, bytes)?;
+        }
+        tables.write_part(file_id, index, self.table.as_bytes())
+    }
+}
+
 fn make(
     image: &DecodedImage,
-    settings: &Settings,
+    order: &Order,
     tables: &ObjectTables,
-    may_keep: bool,
-) -> Result<(segmentation::PlaneQuality, Products), ProductError> {
-    let Some(method) = &settings.method else { return Ok(Default::default()) };
+) -> Result<(PlaneQuality, Products), ProductError> {
     let pixel_size_um = image.file.metadata.pixel_size_um;
     let Segmentation { labels, objects, quality } =
-        segmentation::segment(&image.plane, pixel_size_um, method)?;
+        segmentation::segment(&image.plane, pixel_size_um, &order.method)?;
     let name = image.ticket.path.to_report();
     let identity = figures::table_identity(name, &image.file.identity, &image.file.metadata, image.index);
     let identity: Vec<_> = identity.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut products =
         Products { table: table::to_csv(&objects, &identity, pixel_size_um), pictures: Vec::new() };
-    let chosen = |keep| match keep {
-        Keep::None => false,
-        Keep::Sample => image.digest.0[0].is_multiple_of(SAMPLE_ONE_IN),
-        Keep::All => true,
-    };
     let path = |kind| tables.picture_path(&image.ticket.root.name, &image.ticket.path, (image.index, kind));
-    if may_keep && chosen(settings.overlays) {
+    if order.overlay_wanted {
         let png = overlay::to_png(&image.plane, &labels, &OverlaySettings::default())?;
         products.pictures.push((path("overlay.png"), png));
     }
-    if may_keep && chosen(settings.labels) {
+    if order.labels_wanted {
         products.pictures.push((path("labels.tif"), encode_labels(labels, pixel_size_um)?));
     }
     Ok((quality, products))
@@ -186,15 +232,4 @@ pub fn encode_labels(labels: LabelImage, pixel_size_um: Option<f64>) -> Result<V
         ..WriteOptions::default()
     };
     encode(std::slice::from_ref(&plane), &options)
-}
-
-fn write(
-    tables: &ObjectTables,
-    (file_id, index): (i64, crate::units::PlaneIndex),
-    products: Products,
-) -> Result<(), PartError> {
-    for (path, bytes) in products.pictures {
-        write_atomically(&path, &bytes)?;
-    }
-    tables.write_part(file_id, index, products.table.as_bytes())
 }

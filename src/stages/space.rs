@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::actor::StageCounters;
@@ -49,12 +50,22 @@ impl SpaceGate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).paused_since.map(|since| since.elapsed())
     }
 
-    /// Waits until there is room; says so once, and again when it goes on.
-    pub async fn pass(&self, counters: &Arc<StageCounters>) {
+    /// Waits until there is room, or until `stop`; says so once, and again when it goes on.
+    pub async fn pass(&self, counters: &Arc<StageCounters>, stop: &CancellationToken) {
         while !self.is_open() {
             let _wait = counters.protect();
-            tokio::time::sleep(INTERVAL).await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(INTERVAL) => (),
+            }
         }
+    }
+
+    /// Waits after a write found the disk or the quota full, whatever the figures say.
+    pub async fn wait_for_room(&self, counters: &Arc<StageCounters>) {
+        let _wait = counters.protect();
+        warn!("a result could not be written for want of space, trying again");
+        tokio::time::sleep(INTERVAL).await;
     }
 
     fn is_open(&self) -> bool {

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::actor::{IoPool, Stage, StageError, StageOutbox};
+use crate::actor::{CancelFlag, IoPool, Stage, StageCounters, StageError, StageOutbox};
 use crate::messages::{HashedImage, VerifiedImage};
 use crate::store::{ExactMatch, FileTicket, LedgerReader};
 use crate::units::PlaneIndex;
@@ -70,7 +70,12 @@ impl Verifier {
     }
 
     /// Whether the containers of two planes are equal byte for byte; not, when one of them has gone.
-    async fn same_bytes(&mut self, image: &HashedImage, other: Exemplar) -> Result<bool, StageError> {
+    async fn same_bytes(
+        &mut self,
+        image: &HashedImage,
+        other: Exemplar,
+        counters: &Arc<StageCounters>,
+    ) -> Result<bool, StageError> {
         if image.file.claim.file_id == other.file_id {
             // two planes of one container: equal pixels, not a copied file
             return Ok(false);
@@ -80,17 +85,22 @@ impl Verifier {
             return Ok(known);
         }
         let (reader, roots, own) = (self.reader.clone(), self.roots.clone(), image.ticket.absolute_path());
-        let compare = move || {
+        let counters = counters.clone();
+        let compare = move |cancelled: &CancelFlag| {
             let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
             let location = reader.file_location(other.file_id)?;
             drop(reader);
             let Some(location) = location else { return Ok(false) };
             let Some(root) = roots.get(&location.root_id) else { return Ok(false) };
-            Ok::<_, crate::store::LedgerError>(
-                equal_files(&own, &root.join(location.path.as_path())).unwrap_or(false),
-            )
+            let go_on = || {
+                // large containers take minutes: each block is progress
+                counters.progress();
+                !cancelled.is_cancelled()
+            };
+            let other = root.join(location.path.as_path());
+            Ok::<_, crate::store::LedgerError>(equal_files(&own, &other, go_on).unwrap_or(false))
         };
-        let same = self.io.run(move |_| compare()).await?.map_err(StageError::fatal)?;
+        let same = self.io.run(compare).await?.map_err(StageError::fatal)?;
         self.compared.put(pair, same);
         Ok(same)
     }
@@ -108,7 +118,7 @@ impl Stage for Verifier {
             let own = Exemplar { file_id: image.file.claim.file_id, index: image.index };
             let exemplars = self.exemplars(&key);
             for other in exemplars.iter().copied().filter(|other| *other != own) {
-                let same_bytes = self.same_bytes(&image, other).await?;
+                let same_bytes = self.same_bytes(&image, other, out.counters()).await?;
                 matches.push(ExactMatch {
                     other_file_id: other.file_id,
                     other_index: other.index,
@@ -143,8 +153,8 @@ fn key_of(digest: &[u8; 32]) -> DigestKey {
     *head
 }
 
-/// Compares two files, sizes first.
-fn equal_files(a: &Path, b: &Path) -> io::Result<bool> {
+/// Compares two files, sizes first, block by block as long as `go_on` says so.
+fn equal_files(a: &Path, b: &Path, go_on: impl Fn() -> bool) -> io::Result<bool> {
     const BLOCK_BYTES: usize = 256 * 1024;
     let (mut a, mut b) = (File::open(a)?, File::open(b)?);
     if a.metadata()?.len() != b.metadata()?.len() {
@@ -152,6 +162,9 @@ fn equal_files(a: &Path, b: &Path) -> io::Result<bool> {
     }
     let mut blocks = [vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]];
     loop {
+        if !go_on() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let [block_a, block_b] = &mut blocks;
         let n = a.read(block_a)?;
         if n == 0 {
@@ -190,9 +203,10 @@ mod tests {
             ("empty", &[], false),
         ];
         for (name, bytes, expected) in cases {
-            assert_eq!(equal_files(&a, &write(name, bytes)).unwrap(), expected, "{name}");
+            assert_eq!(equal_files(&a, &write(name, bytes), || true).unwrap(), expected, "{name}");
         }
-        assert!(equal_files(&a, &folder.path().join("gone")).is_err());
+        assert!(equal_files(&a, &folder.path().join("gone"), || true).is_err());
+        assert!(equal_files(&a, &a, || false).is_err(), "given up");
     }
 
     #[test]
