@@ -25,7 +25,7 @@ pub struct OverlaySettings {
 
 impl Default for OverlaySettings {
     fn default() -> Self {
-        Self { side_max_px: 0, quantile_low: 0.01, quantile_high: 0.998, outline_rgb: [255, 196, 0] }
+        Self { side_max_px: 1024, quantile_low: 0.01, quantile_high: 0.998, outline_rgb: [255, 196, 0] }
     }
 }
 
