@@ -159,7 +159,7 @@ mod tests {
         assert!(error.contains("cannot use the socket") && error.contains(SOCKET_FILE), "{error}");
         let socket = folder.path().join(SOCKET_FILE);
         let _listener = UnixListener::bind(&socket).unwrap();
-        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o000)).unwrap();
         // root may use every socket, and then nobody answers it: that would take the whole patience
         if std::os::unix::net::UnixStream::connect(&socket).is_err() {
             let error = ask(folder.path(), &Request::Status).unwrap_err();

@@ -2,6 +2,7 @@
 
 mod check_config;
 mod explain;
+mod file_error;
 mod inspect;
 mod logging;
 mod run;
