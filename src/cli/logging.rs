@@ -35,7 +35,9 @@ pub(super) fn start(settings: &LogSettings, output: &Path, bar: Option<&Progress
         Some(bar) => {
             let filter = Targets::new().with_default(level.min(LevelFilter::WARN));
             let writer = BoxMakeWriter::new(move || AboveBar(bar.clone()));
-            (writer, filter.with_target("scopewatch::stages::bookkeeping", LevelFilter::ERROR))
+            // those who warn of rejections
+            let quiet = ["scopewatch::stages::settler", "scopewatch::stages::bookkeeping"];
+            (writer, filter.with_targets(quiet.map(|target| (target, LevelFilter::ERROR))))
         }
         None => (BoxMakeWriter::new(io::stderr), Targets::new().with_default(level)),
     };
