@@ -1,7 +1,6 @@
 //! The local control socket: one JSON request a line, one JSON answer a line. It lies in the state folder, whose mode
 //! says who may connect.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,9 +44,12 @@ pub fn listen(state_dir: &Path, watchtower: Watchtower) -> std::io::Result<Liste
     let listener = tokio::net::UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
     let task = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let watchtower = watchtower.clone();
-            tokio::spawn(serve(stream, watchtower));
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => drop(tokio::spawn(serve(stream, watchtower.clone()))),
+                // too many open files, for one: whoever asks waits meanwhile
+                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+            }
         }
     });
     Ok(Listening { path, task })
@@ -90,19 +92,79 @@ async fn serve(stream: tokio::net::UnixStream, watchtower: Watchtower) {
 /// Asks the service that works on this state folder; `None` when none does.
 ///
 /// # Errors
-/// When one is there but does not answer within 10 seconds.
+/// When the socket may not be used, or whoever is behind it does not answer within 10 seconds.
 #[cfg(unix)]
 pub fn ask(state_dir: &Path, request: &Request) -> std::io::Result<Option<serde_json::Value>> {
+    use std::io::{BufRead, BufReader, Error, ErrorKind, Write};
     const PATIENCE: Duration = Duration::from_secs(10);
-    let Ok(stream) = std::os::unix::net::UnixStream::connect(state_dir.join(SOCKET_FILE)) else {
-        return Ok(None);
+    let path = state_dir.join(SOCKET_FILE);
+    let named = |what: &str, error: &Error| {
+        Error::new(error.kind(), format!("{what} at {}: {error}", path.display()))
+    };
+    let stream = match std::os::unix::net::UnixStream::connect(&path) {
+        Ok(stream) => stream,
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::ConnectionRefused
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(named("cannot use the socket", &error)),
     };
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
-    (&stream).write_all(line.as_bytes())?;
     let mut text = String::new();
-    BufReader::new(&stream).read_line(&mut text)?;
+    let asked =
+        (&stream).write_all(line.as_bytes()).and_then(|()| BufReader::new(&stream).read_line(&mut text));
+    asked.map_err(|error| named("no answer from the service", &error))?;
     Ok(Some(serde_json::from_str(&text)?))
+}
+
+/// Asks the service that works on this state folder; `None`, since there is no socket on this system.
+///
+/// # Errors
+/// Never.
+#[cfg(not(unix))]
+pub fn ask(_state_dir: &Path, _request: &Request) -> std::io::Result<Option<serde_json::Value>> {
+    Ok(None)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn nobody_there_is_no_answer_and_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let ask = |path: &Path| ask(path, &Request::Status).unwrap();
+        assert_eq!(ask(&folder.path().join("no such folder")), None);
+        assert_eq!(ask(folder.path()), None);
+        // whoever made this socket is gone
+        drop(UnixListener::bind(folder.path().join(SOCKET_FILE)).unwrap());
+        assert_eq!(ask(folder.path()), None);
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_used_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = folder.path().join("x".repeat(120));
+        let error = ask(&long, &Request::Status).unwrap_err().to_string();
+        assert!(error.contains("cannot use the socket") && error.contains(SOCKET_FILE), "{error}");
+        let socket = folder.path().join(SOCKET_FILE);
+        let _listener = UnixListener::bind(&socket).unwrap();
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o000)).unwrap();
+        // root may use every socket, and then nobody answers it: that would take the whole patience
+        if std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            let error = ask(folder.path(), &Request::Status).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+            assert!(error.to_string().contains("cannot use the socket"), "{error}");
+        }
+    }
 }

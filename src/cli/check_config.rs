@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::settings::{DEFAULT_TOML, resolve_folders};
 
-use super::{ConfigArgs, Exit, Failure};
+use super::{ConfigArgs, Exit, Failure, say};
 
 /// Checks a configuration, or prints the default one
 #[derive(Debug, Args)]
@@ -23,10 +23,10 @@ pub(super) struct CheckConfigArgs {
 
 pub(super) fn main(args: &CheckConfigArgs) -> Result<Exit, Failure> {
     if args.print_default {
-        print!("{DEFAULT_TOML}");
+        say(DEFAULT_TOML)?;
         return Ok(Exit::Done);
     }
-    let checked = args.config.load(&[]).and_then(|settings| {
+    let checked = args.config.load(None, Vec::new()).and_then(|settings| {
         let folders = resolve_folders(&settings.watch.roots, &settings.output.dir)?;
         Ok((settings, folders))
     });
@@ -35,28 +35,28 @@ pub(super) fn main(args: &CheckConfigArgs) -> Result<Exit, Failure> {
         .config
         .as_ref()
         .map_or_else(|| "the defaults".to_owned(), |file| file.display().to_string());
-    match (checked, args.json) {
+    let (text, exit) = match (checked, args.json) {
         (Ok((_, folders)), true) => {
             let roots: Vec<_> = folders.roots.iter().map(|root| root.display().to_string()).collect();
-            println!(
-                "{}",
-                serde_json::json!({ "ok": true, "file": file, "roots": roots, "output": folders.output.display().to_string() })
-            );
-            Ok(Exit::Done)
+            let output = folders.output.display().to_string();
+            let answer = serde_json::json!({ "ok": true, "file": file, "roots": roots, "output": output });
+            (format!("{answer}\n"), Exit::Done)
         }
         (Ok((_, folders)), false) => {
-            println!("{file}: good");
-            folders.roots.iter().for_each(|root| {
+            let mut text = format!("{file}: good\n");
+            for root in &folders.roots {
                 let note = if root.is_dir() { "" } else { " (not there now: it will be offline)" };
-                println!("  watches {}{note}", root.display());
-            });
-            println!("  writes to {}", folders.output.display());
-            Ok(Exit::Done)
+                text += &format!("  watches {}{note}\n", root.display());
+            }
+            text += &format!("  writes to {}\n", folders.output.display());
+            (text, Exit::Done)
         }
         (Err(error), true) => {
-            println!("{}", serde_json::json!({ "ok": false, "file": file, "error": error.to_string() }));
-            Ok(Exit::Usage)
+            let answer = serde_json::json!({ "ok": false, "file": file, "error": error.to_string() });
+            (format!("{answer}\n"), Exit::Usage)
         }
-        (Err(error), false) => Err(Failure::usage(error)),
-    }
+        (Err(error), false) => return Err(Failure::usage(error)),
+    };
+    say(&text)?;
+    Ok(exit)
 }

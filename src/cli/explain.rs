@@ -1,13 +1,14 @@
 //! `scopewatch explain`: what happened to this file?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
-use crate::store::{FileHistory, HistoryEvent, LedgerReader};
+use crate::paths::RelativePath;
+use crate::store::{FileHistory, HistoryEvent, LedgerError, LedgerReader};
 
-use super::{ConfigArgs, Exit, Failure, set};
+use super::{ConfigArgs, Exit, Failure, say};
 
 /// Shows every change of state of a file, with its time and reason
 #[derive(Debug, Args)]
@@ -15,37 +16,45 @@ use super::{ConfigArgs, Exit, Failure, set};
 pub(super) struct ExplainArgs {
     /// The file: its path, or its path below the watched folder as reports write it
     #[arg(value_name = "FILE")]
-    file: String,
+    file: PathBuf,
     #[command(flatten)]
     config: ConfigArgs,
     /// Output folder of the service
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Answer as one JSON object per file
+    /// Answer as one JSON object per file of that name
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn main(args: &ExplainArgs) -> Result<Exit, Failure> {
-    let out = set("output.dir", "--out", args.out.as_ref().map(|out| out.display()));
-    let settings = args.config.load(out.as_slice()).map_err(Failure::usage)?;
+    let settings = args.config.load(args.out.as_deref(), Vec::new()).map_err(Failure::usage)?;
     let state_dir = settings.output.dir.join("state");
     let reader = LedgerReader::open(&state_dir)?;
-    let mut histories = reader.explain(&args.file)?;
-    if histories.is_empty()
-        && let Ok(absolute) = std::fs::canonicalize(&args.file)
-    {
-        histories = reader.explain(&absolute.display().to_string())?;
-    }
+    let histories = histories(&reader, &args.file)?;
     if histories.is_empty() {
         let known =
             "the ledger knows no such file; is it below a watched folder, and does it match watch.include?";
-        return Err(anyhow::anyhow!("{}: {known}", args.file).into());
+        return Err(anyhow::anyhow!("{}: {known}", args.file.display()).into());
     }
     for history in &histories {
-        if args.json { println!("{}", to_json(history)) } else { print!("{}", to_text(history)) }
+        say(&if args.json { format!("{}\n", to_json(history)) } else { to_text(history) })?;
     }
     Ok(Exit::Done)
+}
+
+/// What the ledger knows of a file: by the text that was typed, as reports write it, and by where the file is.
+fn histories(reader: &LedgerReader, file: &Path) -> Result<Vec<FileHistory>, LedgerError> {
+    let typed = file.to_str().map(str::to_owned);
+    let report = RelativePath::new(file).to_report();
+    let place = std::fs::canonicalize(file).ok().map(|place| RelativePath::new(place).to_report());
+    for name in [typed, Some(report), place].into_iter().flatten() {
+        let histories = reader.explain(&name)?;
+        if !histories.is_empty() {
+            return Ok(histories);
+        }
+    }
+    Ok(Vec::new())
 }
 
 fn to_json(history: &FileHistory) -> serde_json::Value {

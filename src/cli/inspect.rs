@@ -1,16 +1,16 @@
 //! `scopewatch inspect`: what is in these files?
 
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::formats::{self, FormatError, Limits, Metadata, Plane};
+use crate::formats::{self, Limits, Metadata, Plane};
 
-use super::{Exit, Failure};
+use super::file_error::{FileError, guarded};
+use super::{Exit, Failure, say};
 
 /// Shows what image files hold: shape, type, pixel size, objective, channels, positions, planes
 #[derive(Debug, Args)]
@@ -18,13 +18,13 @@ use super::{Exit, Failure};
     after_help = "Examples:\n  scopewatch inspect well_B02.nd2\n  scopewatch inspect *.tif --json --digests"
 )]
 pub(super) struct InspectArgs {
-    /// Files to look into
+    /// Image files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Answer as one JSON object per file
     #[arg(long)]
     json: bool,
-    /// List the planes (always listed in JSON)
+    /// List every plane (JSON always does)
     #[arg(long)]
     planes: bool,
     /// Read every plane and give the SHA-256 of its samples (little-endian, row-major, without padding)
@@ -34,20 +34,19 @@ pub(super) struct InspectArgs {
 
 pub(super) fn main(args: &InspectArgs) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
-    let mut out = std::io::stdout().lock();
     for file in &args.files {
-        let inspected = inspect(file, args);
+        let inspected = guarded(|| inspect(file, args));
         if inspected.is_err() || inspected.as_ref().is_ok_and(|found| found.n_unreadable > 0) {
             exit = Exit::Unreadable;
         }
         match (inspected, args.json) {
-            (Ok(found), true) => writeln!(out, "{}", Value::Object(found.to_json(file)))?,
-            (Ok(found), false) => out.write_all(found.to_text(file, args).as_bytes())?,
+            (Ok(found), true) => say(&format!("{}\n", Value::Object(found.to_json(file))))?,
+            (Ok(found), false) => say(&found.to_text(file, args))?,
             (Err(error), true) => {
-                let error = json!({ "kind": error.kind.name(), "message": error.to_string() });
-                writeln!(out, "{}", json!({ "file": file.display().to_string(), "error": error }))?;
+                let answer = json!({ "file": file.display().to_string(), "error": error.to_json() });
+                say(&format!("{answer}\n"))?;
             }
-            (Err(error), false) => eprintln!("{}: {error}", file.display()),
+            (Err(error), false) => eprintln!("{}: {}", file.display(), error.message),
         }
     }
     Ok(exit)
@@ -60,10 +59,11 @@ struct Inspected {
     n_unreadable: usize,
 }
 
-fn inspect(file: &Path, args: &InspectArgs) -> Result<Inspected, FormatError> {
+/// Looks into one file. Where no plane can be read the file cannot, and the first reason stands for all.
+fn inspect(file: &Path, args: &InspectArgs) -> Result<Inspected, FileError> {
     let mut container = formats::open(Box::new(File::open(file)?), &Limits::default())?;
     let entries = container.planes().to_vec();
-    let mut n_unreadable = 0;
+    let (mut n_readable, mut n_unreadable, mut first_error) = (0_usize, 0, None);
     let mut planes = Vec::with_capacity(entries.len());
     for (position, entry) in entries.iter().enumerate() {
         let index = entry.index;
@@ -72,14 +72,22 @@ fn inspect(file: &Path, args: &InspectArgs) -> Result<Inspected, FormatError> {
             plane["missing"] = true.into();
         } else if args.digests {
             match container.read_plane(position) {
-                Ok(pixels) => plane["sha256"] = sha256(&pixels).into(),
+                Ok(pixels) => {
+                    n_readable += 1;
+                    plane["sha256"] = sha256(&pixels).into();
+                }
                 Err(error) => {
                     n_unreadable += 1;
-                    plane["error"] = json!({ "kind": error.kind.name(), "message": error.to_string() });
+                    let error = FileError::from(error);
+                    plane["error"] = error.to_json();
+                    first_error.get_or_insert(error);
                 }
             }
         }
         planes.push(plane);
+    }
+    if let (Some(error), 0) = (first_error, n_readable) {
+        return Err(error);
     }
     Ok(Inspected { metadata: container.metadata().clone(), planes, n_unreadable })
 }

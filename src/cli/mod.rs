@@ -2,6 +2,7 @@
 
 mod check_config;
 mod explain;
+mod file_error;
 mod inspect;
 mod logging;
 mod run;
@@ -9,12 +10,13 @@ mod scan;
 mod segment;
 mod status;
 
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::settings::{Override, Settings, SettingsError};
+use crate::settings::{Override, Settings, SettingsError, environment};
 
 /// Watches the folders a microscope writes into: reads each plane once, segments nuclei, finds duplicates, and
 /// reports each plane exactly once.
@@ -71,22 +73,31 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 /// Where settings come from, for the commands that need them.
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// Configuration file (TOML); every key is explained by `scopewatch check-config --print-default`
+    /// Configuration file in TOML; `scopewatch check-config --print-default` explains every key
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 impl ConfigArgs {
-    /// Merges defaults, file, environment and flags.
-    fn load(&self, overrides: &[Override]) -> Result<Settings, SettingsError> {
-        Settings::load(self.config.as_deref(), environment(), overrides)
+    /// Merges defaults, file, environment and flags. The output folder need not be UTF-8, unlike what a layer holds:
+    /// it is put in place as it was typed.
+    fn load(&self, out: Option<&Path>, mut overrides: Vec<Override>) -> Result<Settings, SettingsError> {
+        overrides.extend(set("output.dir", "--out", out.map(Path::display)));
+        let mut settings = Settings::load(self.config.as_deref(), environment(), &overrides)?;
+        if let Some(out) = out {
+            settings.output.dir = out.to_owned();
+        }
+        Ok(settings)
     }
 }
 
-/// The environment as text; variables that are not UTF-8 are none of ours.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+/// Writes an answer to stdout. A reader that has closed the pipe has seen enough: that is no failure.
+fn say(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        said => said,
+    }
 }
 
 /// One key that a flag sets.

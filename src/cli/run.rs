@@ -5,33 +5,36 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::actor::Outcome;
 use crate::service::{Service, ServiceError, Task, obey_signals};
-use crate::settings::{Override, resolve_folders};
+use crate::settings::{Override, Settings, SettingsError, resolve_folders};
 use crate::{control, service};
 
 use super::{ConfigArgs, Exit, Failure, logging, set};
 
 /// Watches folders until told to end, and reports each plane exactly once
-///
-/// Flags win over the environment (SCOPEWATCH__SECTION__KEY), which wins over the configuration file.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  scopewatch run --watch /data/microscope --out /data/scopewatch")]
+#[command(
+    after_help = "Flags win over the environment (SCOPEWATCH__SECTION__KEY, such as SCOPEWATCH__RESOURCES__WORKERS=2), \
+                  which wins over the configuration file.\n\n\
+                  Examples:\n  scopewatch run --watch /data/microscope --out /data/scopewatch\n  \
+                  scopewatch run --config /etc/scopewatch.toml"
+)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Folder to watch, with everything below it; may be given several times
     #[arg(long, value_name = "DIR")]
     watch: Vec<PathBuf>,
-    /// Output folder for reports, objects, logs and the ledger
+    /// Output folder for reports, objects, logs and the ledger; outside the watched folders
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// How long a file must stay unchanged before it is read, in milliseconds
     #[arg(long, value_name = "N")]
     quiet_period_ms: Option<u64>,
-    /// How often the folders are scanned, in milliseconds
+    /// Pause between two looks through the folders, in milliseconds
     #[arg(long, value_name = "N")]
     scan_interval_ms: Option<u64>,
     /// Threads that compute [default: cores - 1]
@@ -40,39 +43,40 @@ pub(super) struct RunArgs {
     /// Memory for pixels, scratch and caches, in MB of 2^20 bytes
     #[arg(long, value_name = "N")]
     memory_mb: Option<u64>,
-    /// Log messages as JSON
+    /// Log messages as JSON, one object per line
     #[arg(long)]
     json: bool,
 }
 
 impl RunArgs {
-    fn overrides(&self) -> Vec<Override> {
+    fn load(&self) -> Result<Settings, SettingsError> {
         let watch = self.watch.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
-        let watch =
-            (!watch.is_empty()).then_some(Override { key: "watch.roots", flag: "--watch", values: watch });
-        let out = self.out.as_ref().map(|out| out.display());
         let flags = [
-            watch,
-            set("output.dir", "--out", out),
+            (!watch.is_empty()).then_some(Override { key: "watch.roots", flag: "--watch", values: watch }),
             set("watch.quiet_period_ms", "--quiet-period-ms", self.quiet_period_ms),
             set("watch.scan_interval_ms", "--scan-interval-ms", self.scan_interval_ms),
             set("resources.workers", "--workers", self.workers),
             set("resources.memory_mb", "--memory-mb", self.memory_mb),
             set("log.format", "--json", self.json.then_some("json")),
         ];
-        flags.into_iter().flatten().collect()
+        let mut settings = self.config.load(self.out.as_deref(), flags.into_iter().flatten().collect())?;
+        if !self.watch.is_empty() {
+            // as typed: a layer holds text only
+            settings.watch.roots.clone_from(&self.watch);
+        }
+        Ok(settings)
     }
 }
 
 pub(super) fn main(args: RunArgs) -> Result<Exit, Failure> {
-    let settings = args.config.load(&args.overrides()).map_err(Failure::usage)?;
+    let settings = args.load().map_err(Failure::usage)?;
     if settings.watch.roots.is_empty() {
         return Err(Failure::usage(anyhow::anyhow!(
             "there is nothing to watch: name a folder by --watch DIR or by watch.roots in the configuration"
         )));
     }
     let folders = resolve_folders(&settings.watch.roots, &settings.output.dir).map_err(Failure::usage)?;
-    logging::start(&settings.log, &folders.output, false).context("cannot open the log file")?;
+    logging::start(&settings.log, &folders.output, None).context("cannot open the log file")?;
     let service = Service::open(Task { settings, folders, only: Vec::new(), once: false, hash_only: false })?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(service));
@@ -94,9 +98,9 @@ async fn serve(service: Service) -> Result<Outcome, ServiceError> {
     let signals = tokio::spawn(obey_signals(service.shutdown(), signals_end));
     let watchtower = service.watchtower();
     #[cfg(unix)]
-    let _socket = control::listen(watchtower.state_dir(), watchtower.clone()).map_err(|source| {
-        ServiceError::Folder { path: watchtower.state_dir().join(control::SOCKET_FILE), source }
-    })?;
+    let _socket = control::listen(watchtower.state_dir(), watchtower.clone()).inspect_err(
+        |error| warn!(%error, "nobody can ask how this process stands: the socket cannot be made"),
+    );
     let on_ready = || {
         service::notify::ready();
         info!(version = env!("CARGO_PKG_VERSION"), "READY");

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -13,27 +12,28 @@ use serde_json::{Value, json};
 use crate::analysis::identity::{self, IdentityPatterns};
 use crate::analysis::segmentation::overlay::{self, OverlaySettings};
 use crate::analysis::segmentation::{self, PlaneQuality, Segmentation, SegmentationSettings, table};
-use crate::formats::{self, FormatError, Limits, Metadata, Plane};
+use crate::formats::{self, Limits, Metadata, Plane};
 use crate::paths::RelativePath;
 use crate::reports::write_atomically;
 use crate::stages::channels::{self, ChannelChoice};
 use crate::stages::{figures, segmenter};
 use crate::units::PlaneIndex;
 
-use super::{Exit, Failure};
+use super::file_error::{FileError, guarded};
+use super::{Exit, Failure, say};
 
 /// Finds nuclei: a label image, a table of objects and an overlay for each plane of the nuclear channel
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  scopewatch segment plate1/*.tif --out nuclei\n  \
                         scopewatch segment field.nd2 --channel DAPI --out nuclei --json")]
 pub(super) struct SegmentArgs {
-    /// Files to segment
+    /// Image files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Folder for FILE.labels.tif, FILE.objects.csv and FILE.overlay.png
+    /// Folder for NAME.labels.tif, NAME.objects.csv and NAME.overlay.png of each file
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The nuclear channel by name or by number from 0 [default: by the names of nuclear stains]
+    /// The nuclear channel, by its name or its number from 0 [default: chosen by channel names and colours]
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
     /// Answer as one JSON object per file
@@ -44,7 +44,16 @@ pub(super) struct SegmentArgs {
 /// What became of one plane.
 struct PlaneResult {
     index: PlaneIndex,
-    outcome: Result<(PlaneQuality, PathBuf), String>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// Segmented; the files that were written begin so.
+    Segmented(PlaneQuality, PathBuf),
+    /// No plane of the nuclear channel.
+    PassedOver(String),
+    /// The other planes of the file may be well.
+    Failed(FileError),
 }
 
 pub(super) fn main(args: &SegmentArgs) -> Result<Exit, Failure> {
@@ -56,23 +65,32 @@ pub(super) fn main(args: &SegmentArgs) -> Result<Exit, Failure> {
         .files
         .par_iter()
         .zip(&stems)
-        .map(|(file, stem)| {
-            segment_file(file, &args.out.join(stem), &choice).map_err(|error| error.to_string())
-        })
+        .map(|(file, stem)| guarded(|| segment_file(file, &args.out.join(stem), &choice)))
         .collect();
     let mut exit = Exit::Done;
-    let mut out = std::io::stdout().lock();
     for (file, result) in args.files.iter().zip(results) {
-        if result.is_err() {
-            exit = Exit::Unreadable;
-        }
+        exit = exit_after(exit, &result);
         if args.json {
-            writeln!(out, "{}", to_json(file, &result))?;
+            say(&format!("{}\n", to_json(file, &result)))?;
         } else {
-            write!(out, "{}", to_text(file, &result))?;
+            tell(file, &result)?;
         }
     }
     Ok(exit)
+}
+
+/// What cannot be written weighs more than what cannot be read.
+fn exit_after(before: Exit, result: &Result<Vec<PlaneResult>, FileError>) -> Exit {
+    let of_plane = |plane: &PlaneResult| match &plane.outcome {
+        Outcome::Failed(error) => Some(error.exit()),
+        _ => None,
+    };
+    let exits: Vec<Exit> = match result {
+        Ok(planes) => planes.iter().filter_map(of_plane).collect(),
+        Err(error) => vec![error.exit()],
+    };
+    let worse = |a: Exit, b: Exit| if a == Exit::Failed || b == Exit::Done { a } else { b };
+    exits.into_iter().fold(before, worse)
 }
 
 /// The names of the outputs: each file's stem, with its folder's name in front where two inputs share it.
@@ -103,7 +121,7 @@ fn stems(files: &[PathBuf]) -> Vec<PathBuf> {
         .collect()
 }
 
-fn segment_file(file: &Path, out: &Path, choice: &ChannelChoice) -> anyhow::Result<Vec<PlaneResult>> {
+fn segment_file(file: &Path, out: &Path, choice: &ChannelChoice) -> Result<Vec<PlaneResult>, FileError> {
     let patterns = IdentityPatterns::default();
     let mut container = formats::open(Box::new(File::open(file)?), &Limits::default())?;
     let metadata = container.metadata().clone();
@@ -114,7 +132,7 @@ fn segment_file(file: &Path, out: &Path, choice: &ChannelChoice) -> anyhow::Resu
         let refusal =
             channels::refusal(choice, (&identity, &metadata), entry.index, entry.n_samples as usize);
         if let Some(reason) = refusal {
-            results.push(PlaneResult { index: entry.index, outcome: Err(reason) });
+            results.push(PlaneResult { index: entry.index, outcome: Outcome::PassedOver(reason) });
             continue;
         }
         let mut stem = out.as_os_str().to_owned();
@@ -123,16 +141,14 @@ fn segment_file(file: &Path, out: &Path, choice: &ChannelChoice) -> anyhow::Resu
         }
         let name = RelativePath::new(file).to_report();
         let columns = figures::table_identity(name, &identity, &metadata, entry.index);
-        let plane = match container.read_plane(position) {
-            Ok(plane) => plane,
-            Err(error) if entries.len() > 1 => {
-                results.push(PlaneResult { index: entry.index, outcome: Err(error.to_string()) });
-                continue;
-            }
-            Err(error) => return Err(error.into()),
+        let stem = PathBuf::from(stem);
+        let read = container.read_plane(position).map_err(FileError::from);
+        let outcome = match read.and_then(|plane| segment_plane(&plane, &metadata, &columns, &stem)) {
+            Ok(quality) => Outcome::Segmented(quality, stem),
+            Err(error) if entries.len() > 1 => Outcome::Failed(error),
+            Err(error) => return Err(error),
         };
-        let quality = segment_plane(&plane, &metadata, &columns, Path::new(&stem))?;
-        results.push(PlaneResult { index: entry.index, outcome: Ok((quality, stem.into())) });
+        results.push(PlaneResult { index: entry.index, outcome });
     }
     Ok(results)
 }
@@ -142,18 +158,22 @@ fn segment_plane(
     metadata: &Metadata,
     columns: &[(&'static str, String)],
     stem: &Path,
-) -> anyhow::Result<PlaneQuality> {
+) -> Result<PlaneQuality, FileError> {
     let pixel_size_um = metadata.pixel_size_um;
     let Segmentation { labels, objects, quality } =
         segmentation::segment(plane, pixel_size_um, &SegmentationSettings::default())?;
     let columns: Vec<_> = columns.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let overlay = overlay::to_png(plane, &labels, &OverlaySettings::default())?;
-    write_atomically(&with_suffix(stem, "overlay.png"), &overlay)?;
+    write(&with_suffix(stem, "overlay.png"), &overlay)?;
     let table = table::to_csv(&objects, &columns, pixel_size_um);
-    write_atomically(&with_suffix(stem, "objects.csv"), table.as_bytes())?;
-    let encoded: Result<_, FormatError> = segmenter::encode_labels(labels, pixel_size_um);
-    write_atomically(&with_suffix(stem, "labels.tif"), &encoded?)?;
+    write(&with_suffix(stem, "objects.csv"), table.as_bytes())?;
+    let encoded = segmenter::encode_labels(labels, pixel_size_um)?;
+    write(&with_suffix(stem, "labels.tif"), &encoded)?;
     Ok(quality)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_atomically(path, bytes).map_err(|error| FileError::output(&error))
 }
 
 fn with_suffix(stem: &Path, suffix: &str) -> PathBuf {
@@ -163,18 +183,21 @@ fn with_suffix(stem: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-fn to_json(file: &Path, result: &Result<Vec<PlaneResult>, String>) -> Value {
+fn to_json(file: &Path, result: &Result<Vec<PlaneResult>, FileError>) -> Value {
     let file = file.display().to_string();
     match result {
-        Err(error) => json!({ "file": file, "error": { "message": error } }),
+        Err(error) => json!({ "file": file, "error": error.to_json() }),
         Ok(planes) => {
             let planes: Vec<_> = planes
                 .iter()
                 .map(|plane| match &plane.outcome {
-                    Err(reason) => {
+                    Outcome::PassedOver(reason) => {
                         json!({ "plane": plane.index.to_string(), "nuclei": null, "reason": reason })
                     }
-                    Ok((quality, stem)) => json!({
+                    Outcome::Failed(error) => {
+                        json!({ "plane": plane.index.to_string(), "nuclei": null, "error": error.to_json() })
+                    }
+                    Outcome::Segmented(quality, stem) => json!({
                         "plane": plane.index.to_string(),
                         "nuclei": quality.n_objects,
                         "diameter_median_px": quality.diameter_median_px,
@@ -194,23 +217,27 @@ fn to_json(file: &Path, result: &Result<Vec<PlaneResult>, String>) -> Value {
     }
 }
 
-fn to_text(file: &Path, result: &Result<Vec<PlaneResult>, String>) -> String {
+/// Says for people what became of a file: results on stdout, what could not be read on stderr.
+fn tell(file: &Path, result: &Result<Vec<PlaneResult>, FileError>) -> std::io::Result<()> {
     let file = file.display();
-    match result {
-        Err(error) => format!("{file}: {error}\n"),
-        Ok(planes) => planes
-            .iter()
-            .map(|plane| match &plane.outcome {
-                Err(reason) => format!("{file} {}: {reason}\n", plane.index),
-                Ok((quality, stem)) => format!(
-                    "{file} {}: {} nuclei -> {}\n",
-                    plane.index,
-                    quality.n_objects,
-                    with_suffix(stem, "*").display()
-                ),
-            })
-            .collect(),
+    let planes = match result {
+        Ok(planes) => planes,
+        Err(error) => {
+            eprintln!("{file}: {}", error.message);
+            return Ok(());
+        }
+    };
+    for PlaneResult { index, outcome } in planes {
+        match outcome {
+            Outcome::Failed(error) => eprintln!("{file} {index}: {}", error.message),
+            Outcome::PassedOver(reason) => say(&format!("{file} {index}: {reason}\n"))?,
+            Outcome::Segmented(quality, stem) => {
+                let written = with_suffix(stem, "*");
+                say(&format!("{file} {index}: {} nuclei -> {}\n", quality.n_objects, written.display()))?;
+            }
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

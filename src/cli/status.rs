@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::control::{self, Request};
 use crate::store::LedgerReader;
 
-use super::{ConfigArgs, Exit, Failure, set};
+use super::{ConfigArgs, Exit, Failure, say};
 
 /// Shows how the service on an output folder stands: roots, files waiting, stages, memory, ledger
 #[derive(Debug, Args)]
@@ -25,8 +25,7 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) fn main(args: &StatusArgs) -> Result<Exit, Failure> {
-    let out = set("output.dir", "--out", args.out.as_ref().map(|out| out.display()));
-    let settings = args.config.load(out.as_slice()).map_err(Failure::usage)?;
+    let settings = args.config.load(args.out.as_deref(), Vec::new()).map_err(Failure::usage)?;
     let state_dir = settings.output.dir.join("state");
     let mut status = match control::ask(&state_dir, &Request::Status)? {
         Some(status) => status,
@@ -34,11 +33,7 @@ pub(super) fn main(args: &StatusArgs) -> Result<Exit, Failure> {
     };
     let running = status.get("pid").is_some();
     status["running"] = running.into();
-    if args.json {
-        println!("{status}");
-    } else {
-        print!("{}", to_text(&status, running));
-    }
+    say(&if args.json { format!("{status}\n") } else { to_text(&status, running) })?;
     Ok(Exit::Done)
 }
 

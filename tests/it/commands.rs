@@ -3,9 +3,10 @@
 use std::fs;
 
 use scopewatch::formats::Samples;
+use scopewatch::formats::tiff::{WriteOptions, encode};
 use sha2::{Digest, Sha256};
 
-use crate::support::{Sandbox, field, output, scopewatch, tiff};
+use crate::support::{Daemon, Sandbox, field, output, scopewatch, tiff, wait_until};
 
 #[test]
 fn inspect_says_what_a_file_holds_and_goes_on_after_a_bad_one() {
@@ -93,4 +94,161 @@ fn a_wrong_path_or_flag_is_usage() {
     assert!(String::from_utf8_lossy(&scan.stderr).contains("/no/such/folder"));
     assert_eq!(output(scopewatch().args(["run", "--wach", "x"])).status.code(), Some(2));
     assert_eq!(output(&mut scopewatch()).status.code(), Some(2));
+}
+
+#[test]
+fn scan_takes_files_and_folders_in_any_mixture() {
+    let sandbox = Sandbox::new();
+    for (n, name) in ["x.tif", "sub/y.tif", "sub/other.tif"].iter().enumerate() {
+        sandbox.drop_file(name, &tiff(&field(n as u64)));
+    }
+    let scan = |paths: &[&str], out: &str| {
+        let mut command = scopewatch();
+        command.current_dir(sandbox.inbox()).arg("scan").args(paths).args(["--out", out, "--json"]);
+        let ended = output(&mut command);
+        assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+        let text = fs::read_to_string(sandbox.inbox().join(out).join("reports/files.jsonl")).unwrap();
+        let mut files: Vec<String> = text
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["file"].as_str().unwrap().into()
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    assert_eq!(scan(&["x.tif"], "out"), ["x.tif"]);
+    assert_eq!(scan(&["x.tif", "sub/y.tif"], "../out2"), ["sub/y.tif", "x.tif"]);
+    assert_eq!(scan(&["sub", "sub/y.tif", "sub"], "../out3"), ["other.tif", "y.tif"]);
+    let refused = output(scopewatch().current_dir(sandbox.inbox()).args(["scan", "sub", "--out", "sub/out"]));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(!sandbox.inbox().join("sub/out").exists());
+}
+
+#[test]
+fn scan_lists_what_it_rejects_with_the_reason() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("bad.tif", b"hello, no image");
+    let ended = output(scopewatch().arg("scan").arg(sandbox.inbox()).arg("--out").arg(sandbox.out()));
+    assert_eq!(ended.status.code(), Some(3));
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    let line = text.lines().find(|line| line.contains("in/bad.tif: ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.ends_with(&sandbox.rejection("bad.tif")), "{line}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn paths_need_not_be_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path().join(std::ffi::OsStr::from_bytes(b"plate\xFF"));
+    let out = sandbox.path().join(std::ffi::OsStr::from_bytes(b"out\xFE"));
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join(std::ffi::OsStr::from_bytes(b"x\xFD.tif"));
+    fs::write(&file, tiff(&field(1))).unwrap();
+    let ended = output(scopewatch().arg("scan").arg(&folder).arg("--out").arg(&out).arg("--json"));
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(out.join("state").is_dir());
+    for name in [file.as_path(), file.strip_prefix(&folder).unwrap(), std::path::Path::new("x%FD.tif")] {
+        let told = output(scopewatch().arg("explain").arg(name).arg("--out").arg(&out));
+        assert!(String::from_utf8_lossy(&told.stdout).contains("x%FD.tif: done"), "{told:?}");
+    }
+    let status = output(scopewatch().args(["status", "--json", "--out"]).arg(&out));
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["ledger"]["files"]["done"], 1);
+    let out = sandbox.path().join(std::ffi::OsStr::from_bytes(b"out2\xFE"));
+    let mut run = scopewatch();
+    run.arg("run").arg("--watch").arg(&folder).arg("--out").arg(&out).args(["--quiet-period-ms", "100"]);
+    let daemon = Daemon::start(&mut run, sandbox.path());
+    wait_until("the file is reported", || {
+        fs::read_to_string(out.join("reports/files.jsonl")).is_ok_and(|text| text.contains("x%FD.tif"))
+    });
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Two planes, the second of which lies beyond the end of the file.
+fn half_a_stack(sandbox: &Sandbox) -> std::path::PathBuf {
+    let mut bytes = encode(&[field(1), field(2)], &WriteOptions::default()).unwrap();
+    let page = |bytes: &[u8]| {
+        let first = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+        let n_entries = usize::from(u16::from_le_bytes(bytes[first..first + 2].try_into().unwrap()));
+        let next = first + 2 + 12 * n_entries;
+        u32::from_le_bytes(bytes[next..next + 4].try_into().unwrap()) as usize
+    };
+    let second = page(&bytes);
+    let n_entries = usize::from(u16::from_le_bytes(bytes[second..second + 2].try_into().unwrap()));
+    for entry in 0..n_entries {
+        let at = second + 2 + 12 * entry;
+        if u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap()) == 259 {
+            // compression: a method that nobody has
+            bytes[at + 8..at + 10].copy_from_slice(&59_999_u16.to_le_bytes());
+        }
+    }
+    sandbox.drop_file("half.tif", &bytes)
+}
+
+#[test]
+fn an_unreadable_plane_leaves_the_others_and_ends_with_3() {
+    let sandbox = Sandbox::new();
+    let file = half_a_stack(&sandbox);
+    let out = sandbox.path().join("segmented");
+    let segment =
+        |flags: &[&str]| output(scopewatch().arg("segment").arg(&file).arg("--out").arg(&out).args(flags));
+    let ended = segment(&["--json"]);
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    let answer: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert!(answer["planes"][0]["nuclei"].as_u64().unwrap() > 0, "{answer}");
+    assert_eq!(answer["planes"][1]["error"]["kind"], "unsupported", "{answer}");
+    let ended = segment(&[]);
+    let (text, errors) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(errors.contains("half.tif") && errors.contains("59999"), "{errors}");
+    let bad = sandbox.drop_file("bad.tif", b"hello, no image");
+    let ended = output(scopewatch().arg("segment").arg(&bad).arg("--out").arg(&out).arg("--json"));
+    let answer: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert!(answer["error"]["kind"].is_string() && answer["error"]["message"].is_string(), "{answer}");
+}
+
+#[test]
+fn inspect_answers_for_the_file_when_none_of_its_planes_can_be_read() {
+    let sandbox = Sandbox::new();
+    let inspect = |file: &std::path::Path| {
+        let ended = output(scopewatch().arg("inspect").arg(file).args(["--json", "--digests"]));
+        assert_eq!(ended.status.code(), Some(3));
+        serde_json::from_slice::<serde_json::Value>(&ended.stdout).unwrap()
+    };
+    let some = inspect(&half_a_stack(&sandbox));
+    assert!(
+        some["planes"][0]["sha256"].is_string() && some["planes"][1]["error"]["kind"].is_string(),
+        "{some}"
+    );
+    let mut bytes = tiff(&field(1));
+    let first = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+    let entry =
+        (0..).map(|n| first + 2 + 12 * n).find(|at| bytes[*at..at + 2] == 259_u16.to_le_bytes()).unwrap();
+    bytes[entry + 8..entry + 10].copy_from_slice(&59_999_u16.to_le_bytes());
+    let none = inspect(&sandbox.drop_file("none.tif", &bytes));
+    assert!(none.get("planes").is_none(), "{none}");
+    assert_eq!(none["error"]["kind"], "unsupported", "{none}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("x.tif", &tiff(&field(1)));
+    let (inbox, out) = (sandbox.inbox(), sandbox.out());
+    let (inbox, out) = (inbox.to_str().unwrap(), out.to_str().unwrap());
+    for arguments in [
+        &["check-config", "--print-default"][..],
+        &["scan", inbox, "--out", out],
+        &["status", "--out", out],
+        &["explain", "x.tif", "--out", out],
+        &["inspect", &format!("{inbox}/x.tif")],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = output(scopewatch().args(arguments).stdout(writer));
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success() && !errors.contains("panicked"), "{arguments:?}: {errors}");
+    }
 }

@@ -1,6 +1,6 @@
 //! How it ends: drained on the first signal, at once on the second.
 
-use crate::support::{Sandbox, field, output, scopewatch, tiff, wait_until};
+use crate::support::{Daemon, Sandbox, field, output, scopewatch, tiff, wait_until};
 
 #[test]
 fn a_signal_drains_what_is_in_work_and_the_rest_comes_after_the_next_start() {
@@ -59,4 +59,38 @@ fn status_answers_while_it_runs_and_after() {
     assert_eq!(daemon.stop(), Some(0));
     let after = status();
     assert_eq!((&after["running"], &after["ledger"]["files"]["done"]), (&false.into(), &1.into()));
+}
+
+#[test]
+fn an_interrupted_scan_says_so_and_goes_on_the_next_time() {
+    let sandbox = Sandbox::new();
+    let n_files = 300;
+    (0..n_files).for_each(|n| drop(sandbox.drop_file(&format!("{n}.tif"), &tiff(&field(n)))));
+    let mut command = scopewatch();
+    command.arg("scan").arg(sandbox.inbox()).arg("--out").arg(sandbox.out()).arg("--json");
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let scan = command.spawn().unwrap();
+    sandbox.wait_for_files(1);
+    let pid = scan.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    let ended = scan.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let summary: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(summary["interrupted"], true);
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("interrupted: the same command goes on"));
+    let (summary, code) = sandbox.scan(&[]);
+    assert_eq!((code, &summary["interrupted"]), (0, &false.into()));
+    assert_eq!(sandbox.lines("files").len() as u64, n_files);
+}
+
+#[test]
+fn a_socket_that_cannot_be_made_does_not_stop_the_daemon() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("x.tif", &tiff(&field(1)));
+    let out = sandbox.path().join("o".repeat(120));
+    let mut command = scopewatch();
+    command.arg("run").arg("--watch").arg(sandbox.inbox()).arg("--out").arg(&out);
+    let daemon = Daemon::start(command.args(["--quiet-period-ms", "100"]), sandbox.path());
+    assert!(daemon.log().contains("the socket cannot be made"), "{}", daemon.log());
+    assert_eq!(daemon.stop(), Some(0));
 }

@@ -74,7 +74,46 @@ fn code(name: &str, text: &str) -> String {
     }
     let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
     let lines = text[..end].lines().filter(|line| !line.trim_start().starts_with("//"));
-    lines.collect::<Vec<_>>().join("\n")
+    let code = lines.collect::<Vec<_>>().join("\n");
+    let written_out = paths_in_braces(&code);
+    code + "\n" + &written_out
+}
+
+/// The paths of `a::b::{c, d::e}` written out, one a line: `a::b::c` and `a::b::d`.
+fn paths_in_braces(code: &str) -> String {
+    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut paths = String::new();
+    for (position, _) in code.match_indices("::{") {
+        let (before, after) = (&code[..position], &code[position + "::{".len()..]);
+        let prefix = &before[before.rfind(|c| !is_path(c)).map_or(0, |end| end + 1)..];
+        let mut depth = 0;
+        let mut is_first = true;
+        for (start, character) in after.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => is_first = true,
+                c if is_first && !c.is_whitespace() => {
+                    let name: String = after[start..].chars().take_while(|c| is_path(*c)).collect();
+                    let module = name.split("::").next().unwrap();
+                    paths += &format!("{prefix}::{module}\n");
+                    is_first = false;
+                }
+                _ => (),
+            }
+        }
+    }
+    paths
+}
+
+#[test]
+fn paths_in_braces_are_seen() {
+    let seen =
+        paths_in_braces("use crate::{\n    store,\n    stages::{hasher::NAME, space},\n    cli::Exit,\n};");
+    let paths = ["crate::store", "crate::stages", "crate::cli", "stages::hasher", "stages::space"]
+        .map(|p| format!("{p}\n"));
+    assert_eq!(seen, paths.concat());
 }
 
 fn layer_of(module: &str) -> u8 {
@@ -95,7 +134,7 @@ fn imports_point_down() {
             let rest = &code[position + "crate::".len()..];
             let module: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if module.is_empty() {
-                continue; // a list in braces: rustfmt writes one per module
+                continue; // a list in braces: its paths are written out below the code
             }
             assert!(layer_of(&module) <= own, "{file} (layer {own}) uses crate::{module}, which is above it");
         }
