@@ -82,7 +82,7 @@ pub(super) fn main(args: ScanArgs) -> Result<Exit, Failure> {
         print!("{}", to_text(&summary, &output));
     }
     match finished.outcome {
-        Outcome::Finished if status.progress.files_rejected + status.progress.planes_failed == 0 => {
+        Outcome::Finished if status.progress.files_rejected + status.progress.planes_rejected == 0 => {
             Ok(Exit::Done)
         }
         Outcome::Finished => Ok(Exit::Unreadable),
@@ -174,7 +174,7 @@ fn summary(status: &Status, counts: &Counts, finished: Finished) -> Value {
         "files_known": status.roots.iter().map(|root| root.files.saturating_sub(root.found_by_walk)).sum::<u64>(),
         "planes": done.planes_done,
         "rejected": done.files_rejected,
-        "planes_rejected": done.planes_failed,
+        "planes_rejected": done.planes_rejected,
         "groups": counts.groups,
         "pairs": counts.pairs,
         "wall_s": wall_s,

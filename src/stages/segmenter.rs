@@ -13,9 +13,10 @@ use crate::analysis::segmentation::{
 use crate::formats::tiff::{Predictor, WriteCompression, WriteOptions, encode};
 use crate::formats::{FormatError, Plane, Samples};
 use crate::messages::{DecodedImage, Nuclei, SegmentedImage};
-use crate::reports::{ObjectTables, PartError, write_atomically};
+use crate::reports::{ObjectTables, Part, PartError, write_atomically};
 use crate::stages::channels::{self, ChannelChoice};
 use crate::stages::figures;
+use crate::store::FileTicket;
 
 /// Which pictures are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,8 +131,9 @@ impl Stage for Segmenter {
             let (quality, products) = made.map_err(StageError::item)?;
             let kept: usize = products.pictures.iter().map(|(_, bytes)| bytes.len()).sum();
             picture_bytes.fetch_add(kept as u64, Ordering::Relaxed);
-            let (claim, index) = (image.file.claim, image.index);
-            let written = io.run(move |_| write(&tables, (claim.file_id, index), products)).await?;
+            let FileTicket { file_id, claim } = image.file.claim;
+            let part = Part { file_id, claim, plane: image.index };
+            let written = io.run(move |_| write(&tables, part, products)).await?;
             written.map_err(|error| StageError::fatal(format!("the results cannot be written: {error}")))?;
             let nuclei = Nuclei::Segmented(quality);
             Ok(Some(Charged::new(SegmentedImage { image, nuclei }, permit)))
@@ -188,13 +190,9 @@ pub fn encode_labels(labels: LabelImage, pixel_size_um: Option<f64>) -> Result<V
     encode(std::slice::from_ref(&plane), &options)
 }
 
-fn write(
-    tables: &ObjectTables,
-    (file_id, index): (i64, crate::units::PlaneIndex),
-    products: Products,
-) -> Result<(), PartError> {
+fn write(tables: &ObjectTables, part: Part, products: Products) -> Result<(), PartError> {
     for (path, bytes) in products.pictures {
         write_atomically(&path, &bytes)?;
     }
-    tables.write_part(file_id, index, products.table.as_bytes())
+    tables.write_part(part, products.table.as_bytes())
 }
