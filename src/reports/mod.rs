@@ -7,7 +7,7 @@ mod tables;
 mod tail;
 mod writer;
 
-pub use objects::{ObjectTables, PartError, write_atomically};
+pub use objects::{ObjectTables, Part, PartError, write_atomically};
 pub use tables::{CurrentTables, TableError, next_refresh};
 pub use writer::{ReportNotice, ReportOptions, ReportWriter};
 

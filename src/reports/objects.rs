@@ -1,7 +1,8 @@
 //! Object tables: one CSV part per plane while a container is worked on, joined into one table per container.
 //!
-//! Parts are put in place at once but not synced, for speed: after a power loss a part may be empty or gone. That is
-//! noticed ([`ObjectTables::has_part`], [`PartError::Damaged`]), and the plane is done again.
+//! Parts are not synced, for speed: after a power loss a part may be empty or gone. That is noticed
+//! ([`ObjectTables::has_part`], [`PartError::Damaged`]), and the plane is done again. A part carries the claim in which
+//! it was made, so that one left behind by an older claim is never taken for that of a newer one.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -16,6 +17,17 @@ use crate::units::PlaneIndex;
 pub struct ObjectTables {
     state_dir: PathBuf,
     objects_dir: PathBuf,
+}
+
+/// The rows of one plane, as one claim of its file has made them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Part {
+    /// The ledger's number of the file.
+    pub file_id: i64,
+    /// Which claim of the file.
+    pub claim: i64,
+    /// Which plane.
+    pub plane: PlaneIndex,
 }
 
 /// Why a container's table could not be written.
@@ -46,6 +58,13 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> PartError {
     move |source| PartError::Io { path: path.to_owned(), source }
 }
 
+fn remove_if_any(path: &Path) -> Result<(), PartError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Writes a file so that its name stands for the whole content or for none; its folder is created.
 ///
 /// # Errors
@@ -66,25 +85,35 @@ impl ObjectTables {
     }
 
     /// Where the part of a plane stands.
-    pub fn part_path(&self, file_id: i64, plane: PlaneIndex) -> PathBuf {
-        self.parts_dir(file_id).join(format!("{plane}.csv"))
+    pub fn part_path(&self, part: Part) -> PathBuf {
+        let Part { file_id, claim, plane } = part;
+        self.parts_dir().join(format!("{file_id}.{claim}.{plane}.csv"))
     }
 
-    fn parts_dir(&self, file_id: i64) -> PathBuf {
-        self.state_dir.join("objects").join(file_id.to_string())
+    fn parts_dir(&self) -> PathBuf {
+        self.state_dir.join("objects")
     }
 
-    /// Writes the part of a plane: a header line and its rows, each ended by a line feed.
+    /// Writes the part of a plane: a header line and its rows, each ended by a line feed. A part that is cut off
+    /// belongs to a plane that is not done, which is done again.
     ///
     /// # Errors
     /// I/O.
-    pub fn write_part(&self, file_id: i64, plane: PlaneIndex, csv: &[u8]) -> Result<(), PartError> {
-        write_atomically(&self.part_path(file_id, plane), csv)
+    pub fn write_part(&self, part: Part, csv: &[u8]) -> Result<(), PartError> {
+        let path = self.part_path(part);
+        let write = || match fs::write(&path, csv) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(self.parts_dir())?;
+                fs::write(&path, csv)
+            }
+            written => written,
+        };
+        write().map_err(at(&path))
     }
 
     /// Whether the part of a plane is there and not empty.
-    pub fn has_part(&self, file_id: i64, plane: PlaneIndex) -> bool {
-        fs::metadata(self.part_path(file_id, plane)).is_ok_and(|part| part.len() > 0)
+    pub fn has_part(&self, part: Part) -> bool {
+        fs::metadata(self.part_path(part)).is_ok_and(|part| part.len() > 0)
     }
 
     /// Where the table of a container stands: names that some file system refuses are escaped.
@@ -113,47 +142,72 @@ impl ObjectTables {
         picture
     }
 
-    /// Joins the parts of `planes`, in their order, under one header, and removes the parts. With no planes nothing
-    /// is written.
+    /// Joins `parts`, in their order, under one header into the table of their container; the parts are gone then. With
+    /// no parts nothing is written. A single part becomes the table itself: its content is synced and it is renamed,
+    /// and the name is made last by whatever is synced next on that disk, such as the ledger's commit.
     ///
     /// # Errors
     /// [`PartError::Damaged`] names the first plane whose part cannot be used; nothing is changed then.
-    pub fn concatenate(&self, file_id: i64, planes: &[PlaneIndex], table: &Path) -> Result<(), PartError> {
-        if planes.is_empty() {
-            return Ok(());
+    pub fn concatenate(&self, parts: &[Part], table: &Path) -> Result<(), PartError> {
+        match parts {
+            [] => return Ok(()),
+            [part] if self.move_part(*part, table)? => return Ok(()),
+            _ => {}
         }
         let mut joined = Replacement::create(table).map_err(at(table))?;
         let mut out = BufWriter::new(joined.file());
         let mut header = Vec::new();
-        for plane in planes {
-            self.append_part(&mut out, &mut header, file_id, *plane)?;
+        for part in parts {
+            self.append_part(&mut out, &mut header, *part)?;
         }
         out.flush().map_err(at(table))?;
         drop(out);
         joined.put_in_place().map_err(at(table))?;
-        self.remove_parts(file_id)
+        parts.iter().try_for_each(|part| remove_if_any(&self.part_path(*part)))
     }
 
-    /// Removes the parts of a container, if there are any.
+    /// Makes a part the table; not done, when they lie on different disks.
+    fn move_part(&self, part: Part, table: &Path) -> Result<bool, PartError> {
+        let path = self.part_path(part);
+        self.append_part(&mut io::sink(), &mut Vec::new(), part)?;
+        File::options().write(true).open(&path).and_then(|file| file.sync_data()).map_err(at(&path))?;
+        let rename = || match fs::rename(&path, table) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(table.parent().unwrap_or(Path::new(".")))?;
+                fs::rename(&path, table)
+            }
+            renamed => renamed,
+        };
+        match rename() {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
+            Err(error) => Err(at(table)(error)),
+            Ok(()) => Ok(true),
+        }
+    }
+
+    /// Removes what claims of a file have left behind; looks through all parts, so only for a file that was claimed
+    /// more than once.
     ///
     /// # Errors
     /// I/O.
     pub fn remove_parts(&self, file_id: i64) -> Result<(), PartError> {
-        let parts = self.parts_dir(file_id);
-        match fs::remove_dir_all(&parts) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&parts)(error)),
-            _ => Ok(()),
+        let folder = self.parts_dir();
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(at(&folder))?,
+        };
+        let prefix = format!("{file_id}.");
+        for entry in entries {
+            let entry = entry.map_err(at(&folder))?;
+            if entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
+                remove_if_any(&entry.path())?;
+            }
         }
+        Ok(())
     }
 
-    fn append_part(
-        &self,
-        out: &mut impl Write,
-        header: &mut Vec<u8>,
-        file_id: i64,
-        plane: PlaneIndex,
-    ) -> Result<(), PartError> {
-        let path = self.part_path(file_id, plane);
+    fn append_part(&self, out: &mut impl Write, header: &mut Vec<u8>, part: Part) -> Result<(), PartError> {
+        let (path, plane) = (self.part_path(part), part.plane);
         let part = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(PartError::Damaged(plane)),
             opened => opened.map_err(at(&path))?,
@@ -165,7 +219,7 @@ impl ObjectTables {
             out.write_all(&line).map_err(at(&path))?;
             header.clone_from(&line);
         }
-        if line != *header || line.is_empty() {
+        if line != *header || !line.ends_with(b"\n") {
             return Err(PartError::Damaged(plane));
         }
         loop {
@@ -228,35 +282,73 @@ mod tests {
         PlaneIndex { z, ..PlaneIndex::default() }
     }
 
-    #[test]
-    fn parts_become_one_table_and_go() {
+    fn part(file_id: i64, claim: i64, z: u32) -> Part {
+        Part { file_id, claim, plane: plane(z) }
+    }
+
+    fn scratch() -> (tempfile::TempDir, ObjectTables) {
         let folder = tempfile::tempdir().unwrap();
         let tables = ObjectTables::new(folder.path().join("state"), folder.path().join("objects"));
-        let planes = [plane(0), plane(2), plane(10)];
-        for at in planes {
-            tables.write_part(7, at, format!("label,z\n1,{}\n2,{0}\n", at.z).as_bytes()).unwrap();
+        (folder, tables)
+    }
+
+    #[test]
+    fn parts_become_one_table_and_go() {
+        let (folder, tables) = scratch();
+        let parts = [part(7, 1, 0), part(7, 2, 2), part(7, 1, 10)];
+        for at in parts {
+            tables.write_part(at, format!("label,z\n1,{}\n2,{0}\n", at.plane.z).as_bytes()).unwrap();
         }
         let table = tables.table_path("plate 1", &RelativePath::new("a:b/con.x/c.nd2"));
         assert_eq!(table, folder.path().join("objects/plate 1/a%3Ab/%63on.x/c.nd2.objects.csv"));
-        tables.concatenate(7, &planes, &table).unwrap();
+        tables.concatenate(&parts, &table).unwrap();
         assert_eq!(fs::read_to_string(&table).unwrap(), "label,z\n1,0\n2,0\n1,2\n2,2\n1,10\n2,10\n");
-        assert!(!tables.has_part(7, planes[0]));
-        assert!(!folder.path().join("state/objects/7").exists());
+        assert!(parts.iter().all(|part| !tables.has_part(*part)));
+    }
+
+    #[test]
+    fn a_single_part_becomes_the_table_and_replaces_the_one_before() {
+        let (folder, tables) = scratch();
+        let table = tables.table_path("r", &RelativePath::new("deep/c.tif"));
+        for rows in ["label\n1\n", "label\n1\n2\n"] {
+            tables.write_part(part(7, 3, 0), rows.as_bytes()).unwrap();
+            tables.concatenate(&[part(7, 3, 0)], &table).unwrap();
+            assert_eq!(fs::read_to_string(&table).unwrap(), rows);
+        }
+        assert_eq!(fs::read_dir(folder.path().join("state/objects")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(table.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_older_claims_left_is_never_taken_and_goes() {
+        let (_folder, tables) = scratch();
+        let table = tables.table_path("r", &RelativePath::new("c.nd2"));
+        tables.write_part(part(7, 1, 0), b"label\n1\n").unwrap();
+        tables.write_part(part(71, 1, 0), b"label\n1\n").unwrap();
+        assert!(!tables.has_part(part(7, 2, 0)));
+        let error = tables.concatenate(&[part(7, 2, 0)], &table).unwrap_err();
+        assert!(matches!(error, PartError::Damaged(_)), "{error}");
+        tables.remove_parts(7).unwrap();
+        assert!(!tables.has_part(part(7, 1, 0)) && tables.has_part(part(71, 1, 0)));
     }
 
     #[test]
     fn a_lost_or_torn_part_is_named_and_nothing_is_changed() {
-        let folder = tempfile::tempdir().unwrap();
-        let tables = ObjectTables::new(folder.path().join("state"), folder.path().join("objects"));
+        let (_folder, tables) = scratch();
         let table = tables.table_path("r", &RelativePath::new("c.nd2"));
         for torn in ["", "label\n1\n2", "label,area\n1,2\n", "label\n\0\0\n"] {
-            tables.write_part(1, plane(0), b"label\n1\n").unwrap();
-            tables.write_part(1, plane(1), torn.as_bytes()).unwrap();
-            let error = tables.concatenate(1, &[plane(0), plane(1)], &table).unwrap_err();
+            tables.write_part(part(1, 1, 0), b"label\n1\n").unwrap();
+            tables.write_part(part(1, 1, 1), torn.as_bytes()).unwrap();
+            let error = tables.concatenate(&[part(1, 1, 0), part(1, 1, 1)], &table).unwrap_err();
             assert!(matches!(error, PartError::Damaged(at) if at == plane(1)), "{torn:?}: {error}");
-            assert!(tables.has_part(1, plane(0)) && !table.exists());
+            assert!(tables.has_part(part(1, 1, 0)) && !table.exists());
         }
-        assert!(matches!(tables.concatenate(2, &[plane(3)], &table), Err(PartError::Damaged(_))));
+        assert!(matches!(tables.concatenate(&[part(2, 1, 3)], &table), Err(PartError::Damaged(_))));
+        for torn in ["", "label\n1", "label\n\0\n"] {
+            tables.write_part(part(3, 1, 0), torn.as_bytes()).unwrap();
+            assert!(tables.concatenate(&[part(3, 1, 0)], &table).is_err(), "{torn:?}");
+        }
+        assert!(!table.exists());
         assert_eq!(fs::read_dir(table.parent().unwrap()).unwrap().count(), 0, "no temporary file is left");
     }
 

@@ -5,6 +5,7 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -16,10 +17,11 @@ use crate::store::{
     FileListing, GroupListing, GroupMember, Identity, LedgerError, LedgerReader, PlaneListing,
 };
 
-/// Writes the tables into one folder.
+/// Writes the tables into one folder; clones take turns.
 #[derive(Debug, Clone)]
 pub struct CurrentTables {
     folder: PathBuf,
+    turn: Arc<Mutex<()>>,
 }
 
 /// Why a table could not be written.
@@ -83,7 +85,7 @@ pub fn next_refresh(interval: Duration, last_took: Duration) -> Duration {
 impl CurrentTables {
     /// Takes `reports/current`.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), turn: Arc::default() }
     }
 
     /// Writes every table from one state of the ledger.
@@ -91,6 +93,7 @@ impl CurrentTables {
     /// # Errors
     /// When the ledger cannot be read or a table not be written; tables not yet replaced stay as they were.
     pub fn refresh(&self, reader: &LedgerReader) -> Result<(), TableError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         reader.in_snapshot(|reader| {
             let is_root_shown = reader.root_names()?.len() > 1;
             let shown = Shown { is_root_shown };

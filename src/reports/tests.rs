@@ -192,6 +192,24 @@ fn an_error_that_does_not_pass_ends_the_writer_and_a_restart_goes_on() {
 }
 
 #[test]
+fn tables_refreshed_at_the_same_time_are_whole() {
+    let scratch = Scratch::new();
+    for n in 0..20 {
+        scratch.take_through(&format!("{n}.tif"), n, &[n as u8 + 1, 1]);
+    }
+    let folder = scratch.reports_dir().join("current");
+    let tables = CurrentTables::new(&folder);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let (tables, reader) = (tables.clone(), scratch.reader());
+            scope.spawn(move || (0..10).for_each(|_| tables.refresh(&reader).unwrap()));
+        }
+    });
+    assert_eq!(fs::read_to_string(folder.join("planes.csv")).unwrap().lines().count(), 1 + 40);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 5, "no temporary file is left");
+}
+
+#[test]
 fn refreshing_takes_at_most_a_twentieth_of_the_time() {
     let seconds = Duration::from_secs;
     assert_eq!(next_refresh(seconds(5), Duration::from_millis(10)), seconds(5));
@@ -305,6 +323,10 @@ struct ModelFile {
     /// Planes to do of the open claim.
     open: BTreeSet<u32>,
     claimed: Option<(Claimed, i64)>,
+    /// Since it was claimed: planes may still finish, the file may not.
+    is_handed_back: bool,
+    /// Planes known at the last claim.
+    n_known: u32,
     /// The stat that the results belong to.
     results_mtime_ns: Option<i64>,
     /// The digest that each plane was last reported with, none for rejected.
@@ -352,12 +374,12 @@ impl World {
             Action::FailPlane { file } => self.fail_plane(*file),
             Action::FinishFile { file } => self.finish_file(*file),
             Action::Release { file } => {
-                if let Some((claimed, _)) = self.files[*file].claimed.take() {
+                self.files[*file].is_handed_back |= self.files[*file].claimed.is_some();
+                if let Some((claimed, _)) = &self.files[*file].claimed {
                     let release = |reply| {
                         self.scratch.handle().release_file(claimed.ticket, "asked".into(), reply);
                     };
-                    // a file that is finished is not handed back
-                    let _ = wait(release);
+                    wait(release).unwrap();
                 }
             }
             Action::Reject { file } => self.reject(*file),
@@ -391,10 +413,14 @@ impl World {
         for plane in &claimed.planes {
             let is_open = file.open.contains(&plane.index.z);
             assert_eq!(plane.state == PlaneState::Todo, is_open, "{plane:?}");
-            let previous = file.results.get(&plane.index.z).copied().flatten().filter(|_| is_open);
+            let is_single = (file.n_known, n_planes) == (1, 1);
+            let previous =
+                file.results.get(&plane.index.z).copied().flatten().filter(|_| is_open && is_single);
             assert_eq!(plane.previous_digest, previous.map(|digest| [digest; 32]));
             assert_eq!(plane.attempts, file.attempts.get(&plane.index.z).copied().unwrap_or(0));
         }
+        file.n_known = n_planes;
+        file.is_handed_back = false;
         file.claimed = Some((claimed, file.mtime_ns));
     }
 
@@ -453,7 +479,7 @@ impl World {
             }
             file.claimed = None;
         } else if confirmed.file_ready {
-            assert!(file.open.is_empty());
+            assert!(file.open.is_empty() && !file.is_handed_back);
             let finished = wait(|reply| handle.finish_file(claimed.ticket, Map::new(), reply)).unwrap();
             let is_rejected = file.results.values().all(Option::is_none);
             let outcome = if is_rejected { "rejected" } else { "done" };

@@ -1,5 +1,6 @@
 //! The stages' way to the ledger: its operations as futures, and the closing of a file that every path leads to.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::actor::{IoPool, StageError};
 use crate::messages::Ticket;
 use crate::paths::RelativePath;
 use crate::platform::filesystem;
-use crate::reports::{ObjectTables, PartError};
+use crate::reports::{ObjectTables, Part, PartError};
 use crate::store::{
     Alert, Claimed, Confirmed, FileClaim, FileFinished, FileNote, FileRejection, FileState, FileTicket,
     LedgerError, LedgerHandle, LedgerReader, PlaneDone, PlaneFailed, PlaneFailure, PlaneFinished, Reply,
@@ -66,11 +67,11 @@ macro_rules! progress {
 }
 
 progress! {
-    /// Files closed with a line.
+    /// Files closed with a line, with at least one plane done.
     files_done,
     /// Files looked at again in which nothing had changed.
     files_unchanged,
-    /// Files rejected as a whole.
+    /// Files rejected as a whole, or with all their planes.
     files_rejected,
     /// Files given back because they changed or vanished while they were read.
     files_reopened,
@@ -78,8 +79,8 @@ progress! {
     planes_done,
     /// Planes read again that had not changed.
     planes_unchanged,
-    /// Planes rejected, or failed and to be tried again.
-    planes_failed,
+    /// Planes rejected.
+    planes_rejected,
 }
 
 impl Progress {
@@ -137,6 +138,11 @@ impl Bookkeeping {
         Ok(())
     }
 
+    /// Writes down that the pixels of a file are worked on from here on; nobody waits for it.
+    pub fn begin_planes(&self, claim: FileTicket) {
+        self.ledger.begin_planes(claim, Box::new(|_| ()));
+    }
+
     /// Writes down a plane and its lines; closes the file when it was the last.
     pub async fn finish_plane(&self, ticket: &Ticket, done: PlaneDone) -> Result<(), StageError> {
         let finished: PlaneFinished = self.ask(|ledger, reply| ledger.finish_plane(done, reply)).await?;
@@ -165,7 +171,9 @@ impl Bookkeeping {
         let attempts_max = if for_good { 1 } else { self.attempts_max };
         let failure = PlaneFailure { ticket: claim, index, stage: stage.to_owned(), reason, attempts_max };
         let failed: PlaneFailed = self.ask(|ledger, reply| ledger.fail_plane(failure, reply)).await?;
-        Progress::count(&self.progress.planes_failed);
+        if failed.is_dead {
+            Progress::count(&self.progress.planes_rejected);
+        }
         self.close_if(failed.file_ready, ticket).await
     }
 
@@ -207,8 +215,12 @@ impl Bookkeeping {
         fields.insert("latency_ms".into(), latency_ms.into());
         let finished: FileFinished =
             self.ask(|ledger, reply| ledger.finish_file(claim, fields, reply)).await?;
-        let Progress { files_done, files_unchanged, .. } = &*self.progress;
-        Progress::count(if finished.is_unchanged { files_unchanged } else { files_done });
+        let Progress { files_done, files_unchanged, files_rejected, .. } = &*self.progress;
+        Progress::count(match finished.state {
+            FileState::Rejected => files_rejected,
+            _ if finished.is_unchanged => files_unchanged,
+            _ => files_done,
+        });
         debug!(file = %ticket, version = finished.version, state = finished.state.name(), latency_ms, "file closed");
         Ok(())
     }
@@ -248,22 +260,12 @@ impl Bookkeeping {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let planes = reader.segmented_planes(claim.file_id)?;
         drop(reader);
-        let tables = &self.tables;
-        let (present, lost): (Vec<_>, Vec<_>) =
-            planes.iter().copied().partition(|plane| tables.has_part(claim.file_id, *plane));
-        let table = tables.table_path(root_name, path);
-        if present.is_empty() && (planes.is_empty() || table.exists()) {
-            // nothing was segmented in this claim: the table stands as it is
-            return Ok(Vec::new());
+        let lost =
+            put_together(&self.tables, claim.file_id, &planes, &self.tables.table_path(root_name, path))?;
+        if lost.is_empty() && claim.claim > 1 {
+            self.tables.remove_parts(claim.file_id)?;
         }
-        if !lost.is_empty() {
-            return Ok(lost);
-        }
-        match tables.concatenate(claim.file_id, &planes, &table) {
-            Ok(()) => Ok(Vec::new()),
-            Err(PartError::Damaged(plane)) => Ok(vec![plane]),
-            Err(error) => Err(error.into()),
-        }
+        Ok(lost)
     }
 
     /// Queues an operation and waits for its commit. A claim that went stale is an item's error; a ledger that cannot
@@ -284,5 +286,34 @@ impl Bookkeeping {
         answer.map_err(
             |error| if error.is_fatal() { StageError::fatal(error) } else { StageError::item(error) },
         )
+    }
+}
+
+/// Makes the object table of a container from the parts of its planes, each with the claim that made its part, none
+/// where its rows stand in the table; the planes that have to be done again for it.
+fn put_together(
+    tables: &ObjectTables,
+    file_id: i64,
+    planes: &[(PlaneIndex, Option<i64>)],
+    table: &Path,
+) -> Result<Vec<PlaneIndex>, PartError> {
+    if planes.iter().all(|(_, claim)| claim.is_none()) && (planes.is_empty() || table.exists()) {
+        // nothing was segmented since the table was made: it stands as it is
+        return Ok(Vec::new());
+    }
+    let (mut parts, mut lost) = (Vec::with_capacity(planes.len()), Vec::new());
+    for (plane, claim) in planes {
+        match claim.map(|claim| Part { file_id, claim, plane: *plane }) {
+            Some(part) if tables.has_part(part) => parts.push(part),
+            _ => lost.push(*plane),
+        }
+    }
+    if !lost.is_empty() {
+        return Ok(lost);
+    }
+    match tables.concatenate(&parts, table) {
+        Ok(()) => Ok(Vec::new()),
+        Err(PartError::Damaged(plane)) => Ok(vec![plane]),
+        Err(error) => Err(error),
     }
 }

@@ -84,6 +84,7 @@ impl Stage for Decoder {
         }
         let reader = Reader { file: Arc::new(file), container: Arc::new(Mutex::new(container)) };
         let reads = TaskTracker::new();
+        let mut is_begun = false;
         for (position, previous_digest) in todo {
             self.space.pass(out.counters(), &self.stop).await;
             if self.stop.is_cancelled() {
@@ -104,6 +105,9 @@ impl Stage for Decoder {
                     continue;
                 }
             };
+            if !std::mem::replace(&mut is_begun, true) {
+                self.books.begin_planes(claim);
+            }
             out.counters().add_bytes(entry.decoded_bytes());
             let job = PlaneJob {
                 reader: reader.clone(),

@@ -13,11 +13,11 @@ use crate::analysis::segmentation::{
 use crate::formats::tiff::{Predictor, WriteCompression, WriteOptions, encode};
 use crate::formats::{FormatError, Plane, Samples};
 use crate::messages::{DecodedImage, Nuclei, SegmentedImage};
-use crate::reports::{ObjectTables, PartError, write_atomically};
+use crate::reports::{ObjectTables, Part, PartError, write_atomically};
 use crate::stages::channels::{self, ChannelChoice};
 use crate::stages::figures;
 use crate::stages::space::SpaceGate;
-use crate::units::PlaneIndex;
+use crate::store::FileTicket;
 
 /// Which pictures are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,11 +166,12 @@ impl Desk {
         products: Products,
         counters: &Arc<StageCounters>,
     ) -> Result<(), StageError> {
-        let (file_id, index) = (image.file.claim.file_id, image.index);
+        let FileTicket { file_id, claim } = image.file.claim;
+        let part = Part { file_id, claim, plane: image.index };
         let products = Arc::new(products);
         loop {
             let (tables, to_write) = (self.tables.clone(), products.clone());
-            match self.io.run(move |_| to_write.write(&tables, (file_id, index))).await? {
+            match self.io.run(move |_| to_write.write(&tables, part)).await? {
                 Ok(()) => break,
                 Err(error) if error.is_out_of_space() => self.space.wait_for_room(counters).await,
                 Err(error) => {
@@ -185,11 +186,11 @@ impl Desk {
 }
 
 impl Products {
-    fn write(&self, tables: &ObjectTables, (file_id, index): (i64, PlaneIndex)) -> Result<(), PartError> {
+    fn write(&self, tables: &ObjectTables, part: Part) -> Result<(), PartError> {
         for (path, bytes) in &self.pictures {
             write_atomically(path, bytes)?;
         }
-        tables.write_part(file_id, index, self.table.as_bytes())
+        tables.write_part(part, self.table.as_bytes())
     }
 }
 

@@ -8,16 +8,19 @@ use super::groups;
 use super::rows::{FileRow, PlaneRow};
 use super::session::Session;
 use crate::store::{
-    Claimed, ClaimedPlane, FileClaim, FileState, FileTicket, Identity, LedgerError, PlaneClaim, PlaneState,
+    Claimed, FileClaim, FileState, FileTicket, Identity, LedgerError, PlaneClaim, PlaneState,
 };
+use crate::units::PlaneIndex;
 
 pub(super) fn claim(session: &Session<'_>, request: &FileClaim) -> Result<Claimed, LedgerError> {
     let mut file = FileRow::find_or_insert(session, request.root_id, &request.path, request.stat)?;
     let is_first = file.claim == 0;
     let is_same = !is_first && !file.is_stale && file.stat == request.stat;
     let keeps_results = is_same || request.only_grew;
-    let was_cut_off = file.state == FileState::Working;
-    file.interruptions = if keeps_results { file.interruptions + u32::from(was_cut_off) } else { 0 };
+    let reason = reason(session, &file, (is_first, keeps_results));
+    file.interruptions =
+        if keeps_results { file.interruptions + u32::from(file.was_cut_off(session)) } else { 0 };
+    file.is_begun = false;
     if !is_same {
         set_byte_class(session, file.id)?;
     }
@@ -36,19 +39,29 @@ pub(super) fn claim(session: &Session<'_>, request: &FileClaim) -> Result<Claime
     if is_rank_new {
         groups::rerank(session, file.id)?;
     }
-    let reason = match (was_cut_off, is_first, keeps_results) {
-        (true, _, _) => format!("taken up again after the work was cut off ({} times)", file.interruptions),
-        (_, true, _) => "taken up".to_owned(),
-        (_, _, true) => "taken up again".to_owned(),
-        (_, _, false) => "taken up again: the file changed".to_owned(),
-    };
-    file.set_state(session, FileState::Working, &reason)?;
+    file.set_state(session, FileState::Working, reason)?;
     Ok(Claimed {
         ticket: FileTicket { file_id: file.id, claim: file.claim },
         version: file.version,
         interruptions: file.interruptions,
         planes,
     })
+}
+
+/// Why the file is taken up, for `explain`.
+fn reason(session: &Session<'_>, file: &FileRow, (is_first, keeps_results): (bool, bool)) -> &'static str {
+    let was_working = file.state == FileState::Working;
+    if is_first {
+        "taken up"
+    } else if !keeps_results {
+        "taken up again: the file changed"
+    } else if file.was_cut_off(session) {
+        "taken up again: the process ended while planes of the file were in work"
+    } else if was_working && file.claim_run != session.run_id {
+        "taken up again: the process ended before a plane of the file was in work"
+    } else {
+        "taken up again"
+    }
 }
 
 /// Gives a file whose bytes are new a class of its own.
@@ -80,11 +93,23 @@ fn claim_planes(
     let mut known: BTreeMap<_, _> =
         PlaneRow::all(session, file.id)?.into_iter().map(|plane| (plane.index, plane)).collect();
     let mut planes = Vec::with_capacity(request.planes.len());
+    let is_single = known.len() == 1 && request.planes.len() == 1;
     for claimed in &request.planes {
+        if claimed.is_missing {
+            planes.push(claim_of(claimed.index, PlaneState::Missing));
+            continue;
+        }
         let identity = merged(&claimed.identity, &request.identity);
         planes.push(match known.remove(&claimed.index) {
-            Some(plane) => claim_known(session, file, plane, (claimed, identity), keeps_results)?,
-            None => claim_new(session, file, claimed, &identity)?,
+            Some(plane) => {
+                let mut claim = claim_known(session, plane, identity, keeps_results)?;
+                claim.previous_digest = claim.previous_digest.filter(|_| is_single);
+                claim
+            }
+            None => {
+                PlaneRow::insert(session, file.id, claimed.index, &identity)?;
+                claim_of(claimed.index, PlaneState::Todo)
+            }
         });
     }
     // backwards, since a file's first plane is the likeliest representative, which is then replaced once
@@ -95,58 +120,41 @@ fn claim_planes(
     file.n_planes = planes.len() as i64;
     file.n_todo = count(PlaneState::Todo);
     file.n_rejected = count(PlaneState::Rejected);
-    file.n_missing = count(PlaneState::Missing);
+    let n_missing = count(PlaneState::Missing);
+    if file.n_missing != n_missing {
+        // no line of their own will move the version on
+        file.move_version_on(0);
+        file.n_missing = n_missing;
+    }
     Ok(planes)
 }
 
-fn claim_new(
-    session: &Session<'_>,
-    file: &mut FileRow,
-    claimed: &ClaimedPlane,
-    identity: &Identity,
-) -> Result<PlaneClaim, LedgerError> {
-    let state = if claimed.is_missing { PlaneState::Missing } else { PlaneState::Todo };
-    if claimed.is_missing {
-        // no line of its own will move the version on
-        file.move_version_on(0);
-    }
-    PlaneRow::insert(session, file.id, (claimed.index, state), identity)?;
-    Ok(PlaneClaim { index: claimed.index, state, attempts: 0, previous_digest: None })
+fn claim_of(index: PlaneIndex, state: PlaneState) -> PlaneClaim {
+    PlaneClaim { index, state, attempts: 0, previous_digest: None }
 }
 
 fn claim_known(
     session: &Session<'_>,
-    file: &mut FileRow,
     mut plane: PlaneRow,
-    (claimed, identity): (&ClaimedPlane, Identity),
+    identity: Identity,
     keeps_results: bool,
 ) -> Result<PlaneClaim, LedgerError> {
-    let state = match (claimed.is_missing, plane.state) {
-        (true, _) => PlaneState::Missing,
-        (false, PlaneState::Missing) => PlaneState::Todo,
-        (false, state) if keeps_results => state,
-        (false, _) => PlaneState::Todo,
-    };
-    let attempts = if keeps_results { plane.attempts } else { 0 };
-    if state == PlaneState::Missing && plane.state != PlaneState::Missing {
-        file.move_version_on(plane.reported_version);
-        groups::retire(session, &mut plane)?;
-    }
+    let (state, attempts) = if keeps_results { (plane.state, plane.attempts) } else { (PlaneState::Todo, 0) };
     if (state, attempts, &identity) != (plane.state, plane.attempts, &plane.identity) {
         (plane.state, plane.attempts, plane.identity) = (state, attempts, identity);
         plane.save(session)?;
     }
-    let previous_digest = if state == PlaneState::Todo { plane.digest } else { None };
+    let previous_digest = plane.digest.filter(|_| state == PlaneState::Todo && !plane.is_reread);
     Ok(PlaneClaim { index: plane.index, state, attempts, previous_digest })
 }
 
-/// Forgets a plane that its container no longer names.
+/// Forgets a plane that its container no longer names, or holds no samples for.
 pub(super) fn drop_plane(
     session: &Session<'_>,
     file: &mut FileRow,
     plane: &PlaneRow,
 ) -> Result<(), LedgerError> {
-    if plane.reported_version > 0 || plane.state == PlaneState::Missing {
+    if plane.reported_version > 0 {
         file.move_version_on(plane.reported_version);
     }
     if plane.is_live {

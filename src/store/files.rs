@@ -43,7 +43,7 @@ pub(super) fn note(session: &Session<'_>, note: &FileNote) -> Result<(), LedgerE
         if file.claim_run == session.run_id {
             return Ok(());
         }
-        file.interruptions += 1;
+        file.interruptions += u32::from(file.was_cut_off(session));
     }
     let is_rank_new = file.stat.mtime_ns != note.stat.mtime_ns;
     if file.stat != note.stat {
@@ -74,7 +74,7 @@ pub(super) fn confirm(
     stat: FileStat,
 ) -> Result<Confirmed, LedgerError> {
     let mut file = FileRow::of_ticket(session, ticket)?;
-    let is_unchanged = file.stat == stat;
+    let is_unchanged = file.stat == stat && !file.is_stale;
     if is_unchanged && !file.is_confirmed {
         file.is_confirmed = true;
         file.save(session)?;
@@ -91,6 +91,10 @@ pub(super) fn finish(
     if file.state.is_settled() {
         return Ok(FileFinished { version: file.version, is_unchanged: true, state: file.state });
     }
+    if file.state != FileState::Working {
+        // handed back in the meantime: the next claim finishes it
+        return Err(LedgerError::StaleTicket { file_id: file.id });
+    }
     if !file.is_ready() {
         let FileRow { n_todo, is_complete, is_confirmed, .. } = file;
         return Err(LedgerError::Misuse(format!(
@@ -106,6 +110,7 @@ pub(super) fn finish(
         emit_finished(session, &file, rejection.as_deref(), fields)?;
     }
     file.interruptions = 0;
+    file.tabled_claim = file.claim;
     file.save(session)?;
     file.set_state(session, state, rejection.as_deref().unwrap_or("every plane has its result"))?;
     Ok(FileFinished { version: file.version, is_unchanged, state })
@@ -196,30 +201,49 @@ impl Content {
     }
 }
 
+pub(super) fn begin(session: &Session<'_>, ticket: FileTicket) -> Result<(), LedgerError> {
+    let n_files = session.execute(
+        "UPDATE file SET is_begun = 1 WHERE id = ?1 AND claim = ?2",
+        [ticket.file_id, ticket.claim],
+    )?;
+    if n_files == 0 { Err(LedgerError::StaleTicket { file_id: ticket.file_id }) } else { Ok(()) }
+}
+
 pub(super) fn reopen(session: &Session<'_>, ticket: FileTicket, reason: &str) -> Result<(), LedgerError> {
     let mut file = FileRow::of_ticket(session, ticket)?;
-    file.is_stale = true;
-    hand_back(session, file, FileState::Changed, reason)
-}
-
-pub(super) fn release(session: &Session<'_>, ticket: FileTicket, reason: &str) -> Result<(), LedgerError> {
-    let file = FileRow::of_ticket(session, ticket)?;
-    hand_back(session, file, FileState::Waiting, reason)
-}
-
-/// Ends the claim: tickets given for it are stale from here on.
-fn hand_back(
-    session: &Session<'_>,
-    mut file: FileRow,
-    state: FileState,
-    reason: &str,
-) -> Result<(), LedgerError> {
-    if file.state != FileState::Working {
+    if file.state.is_settled() {
         return Err(LedgerError::StaleTicket { file_id: file.id });
     }
+    file.is_stale = true;
+    // results of the old content, still on their way, come too late from here on
     file.claim += 1;
     file.save(session)?;
-    file.set_state(session, state, reason)
+    if file.state == FileState::Working {
+        file.set_state(session, FileState::Changed, reason)?;
+    }
+    Ok(())
+}
+
+/// The ticket stays good, so that planes which are in work at that moment can still be finished.
+pub(super) fn release(session: &Session<'_>, ticket: FileTicket, reason: &str) -> Result<(), LedgerError> {
+    let mut file = FileRow::of_ticket(session, ticket)?;
+    if file.state == FileState::Working {
+        file.set_state(session, FileState::Waiting, reason)?;
+    }
+    Ok(())
+}
+
+pub(super) fn release_all(session: &Session<'_>, reason: &str) -> Result<u64, LedgerError> {
+    let files: Vec<i64> = session.rows(
+        // the second condition is that of the index
+        "SELECT id FROM file WHERE state = 'working' AND state NOT IN ('done', 'rejected') AND claim_run = ?1",
+        [session.run_id],
+        |row| row.get(0),
+    )?;
+    for file_id in &files {
+        FileRow::of_id(session, *file_id)?.set_state(session, FileState::Waiting, reason)?;
+    }
+    Ok(files.len() as u64)
 }
 
 pub(super) fn reject(session: &Session<'_>, rejection: &FileRejection) -> Result<(), LedgerError> {

@@ -141,6 +141,12 @@ impl LedgerHandle {
         self.queue(reply, move |session| claim::claim(session, &request));
     }
 
+    /// Writes down that the work on the pixels of a file begins: from here on the end of the process counts as an
+    /// interruption of this file. Queued before the first result of the file; the answer need not be waited for.
+    pub fn begin_planes(&self, ticket: FileTicket, reply: Reply<()>) {
+        self.queue(reply, move |session| files::begin(session, ticket));
+    }
+
     /// Writes down that a plane is done, with its line, features and groups. A plane that is done stays as it is.
     pub fn finish_plane(&self, done: PlaneDone, reply: Reply<PlaneFinished>) {
         self.queue(reply, move |session| planes::finish(session, &done));
@@ -151,7 +157,8 @@ impl LedgerHandle {
         self.queue(reply, move |session| planes::fail(session, &failure));
     }
 
-    /// Asks for planes to be done again though the file did not change (a product beside the ledger was lost).
+    /// Asks for planes to be done again though the file did not change (a product beside the ledger was lost), and
+    /// hands the file back: its next claim has them to do, without the digest that would spare them the work.
     pub fn reread_planes(&self, ticket: FileTicket, planes: Vec<PlaneIndex>, reply: Reply<()>) {
         self.queue(reply, move |session| planes::reread(session, ticket, &planes));
     }
@@ -176,9 +183,16 @@ impl LedgerHandle {
         self.queue(reply, move |session| files::reopen(session, ticket, &reason));
     }
 
-    /// Hands a file back without blame: at shutdown, or a growing container with nothing more to read for now.
+    /// Hands a file back without blame: at shutdown, or a growing container with nothing more to read for now. Planes
+    /// of it that are in work can still be finished under the ticket, until the next claim. Does nothing for a file
+    /// that is not in work any more.
     pub fn release_file(&self, ticket: FileTicket, reason: String, reply: Reply<()>) {
         self.queue(reply, move |session| files::release(session, ticket, &reason));
+    }
+
+    /// Hands back, as [`Self::release_file`] does, every file that this run still works on; answers how many.
+    pub fn release_all(&self, reason: String, reply: Reply<u64>) {
+        self.queue(reply, move |session| files::release_all(session, &reason));
     }
 
     /// Rejects a file that cannot be taken up at all.

@@ -13,8 +13,18 @@
 //!   when it is done again;
 //! - an unfinished version that is claimed with the same stat goes on where it stood, after a `kill -9` too.
 //!
-//! A claim of a file that was left `working` counts an interruption; a plane that finishes sets the count to zero. So
-//! work is never lost to a kill, and a plane that takes the process down with it can be told.
+//! A file that another run left `working` after its planes were begun ([`LedgerHandle::begin_planes`]) counts an
+//! interruption; a plane that finishes sets the count to zero. So work is never lost to a kill, and a plane that takes
+//! the process down with it can be told. Files that only waited in its company are not blamed, nor is a file that was
+//! handed back. A ticket stays good after its file was handed back: planes in work may finish until the next claim.
+//!
+//! # Reading again
+//! A plane that is to be read again is claimed with the digest that it had, so that equal pixels need no further
+//! work. That holds for containers of one plane alone, which is what copies and touched files mostly are. The planes of
+//! any other container share one object table, which is made anew as a whole from the parts of all its planes; so they
+//! are all analysed again, and those with an equal digest have their results refreshed without a line. A plane whose
+//! part is lost is claimed without a digest, too ([`LedgerHandle::reread_planes`]). Planes that a container names
+//! without samples are counted, never listed.
 //!
 //! # Exact groups
 //! Planes of equal digest form a group; blank planes never do. The representative is the plane with the highest

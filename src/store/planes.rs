@@ -7,8 +7,8 @@ use super::outbox::{self, Content};
 use super::rows::{FileRow, PlaneRow};
 use super::session::Session;
 use crate::store::{
-    ExactMatch, FileTicket, LedgerError, PlaneDone, PlaneFailed, PlaneFailure, PlaneFeatures, PlaneFinished,
-    PlaneState, Stream,
+    ExactMatch, FileState, FileTicket, LedgerError, PlaneDone, PlaneFailed, PlaneFailure, PlaneFeatures,
+    PlaneFinished, PlaneState, Stream,
 };
 use crate::units::PlaneIndex;
 
@@ -32,23 +32,39 @@ pub(super) fn finish(session: &Session<'_>, done: &PlaneDone) -> Result<PlaneFin
     file.interruptions = 0;
     let is_unchanged = plane.digest == Some(done.digest);
     plane.state = PlaneState::Done;
-    if is_unchanged {
-        plane.save(session)?;
-        save_features(session, plane.id, done.features.as_ref())?;
-    } else {
-        if plane.is_live {
-            groups::leave(session, plane.id)?;
-        }
+    plane.is_reread = false;
+    plane.save(session)?;
+    if !is_unchanged {
         file.move_version_on(plane.reported_version);
-        save_results(session, &plane, done, file.version)?;
-        save_features(session, plane.id, done.features.as_ref())?;
+        plane.reported_version = file.version;
         emit_done(session, &file, &plane, done)?;
-        if done.blank.is_none() {
-            groups::join(session, plane.id, &done.digest)?;
-        }
+    }
+    // a plane that was recognised by its digest brings no results: the old ones stand
+    if !is_unchanged || done.features.is_some() {
+        replace_results(session, &plane, done, is_unchanged)?;
     }
     file.save(session)?;
     Ok(PlaneFinished { file_ready: file.is_ready(), is_unchanged })
+}
+
+/// Writes down what was found of a plane. With another digest it changes its groups.
+fn replace_results(
+    session: &Session<'_>,
+    plane: &PlaneRow,
+    done: &PlaneDone,
+    is_unchanged: bool,
+) -> Result<(), LedgerError> {
+    let is_live = done.blank.is_none();
+    let stays = is_unchanged && is_live == plane.is_live;
+    if plane.is_live && !stays {
+        groups::leave(session, plane.id)?;
+    }
+    save_results(session, plane, done)?;
+    save_features(session, plane.id, done.features.as_ref())?;
+    if is_live && !stays {
+        groups::join(session, plane.id, &done.digest)?;
+    }
+    Ok(())
 }
 
 pub(super) fn fail(session: &Session<'_>, failure: &PlaneFailure) -> Result<PlaneFailed, LedgerError> {
@@ -115,11 +131,16 @@ pub(super) fn reread(
         let mut plane = PlaneRow::find(session, file.id, *index)?;
         if plane.state == PlaneState::Done {
             plane.state = PlaneState::Todo;
+            plane.is_reread = true;
             plane.save(session)?;
             file.n_todo += 1;
         }
     }
-    file.save(session)
+    file.save(session)?;
+    if file.state == FileState::Working {
+        file.set_state(session, FileState::Waiting, "parts of its object table are lost, to be done again")?;
+    }
+    Ok(())
 }
 
 fn missing(file: &FileRow, index: PlaneIndex) -> LedgerError {
@@ -137,23 +158,19 @@ fn join_byte_classes(session: &Session<'_>, file_id: i64, found: &ExactMatch) ->
     Ok(())
 }
 
-fn save_results(
-    session: &Session<'_>,
-    plane: &PlaneRow,
-    done: &PlaneDone,
-    version: i64,
-) -> Result<(), LedgerError> {
+fn save_results(session: &Session<'_>, plane: &PlaneRow, done: &PlaneDone) -> Result<(), LedgerError> {
     session.execute(
-        "UPDATE plane SET state = 'done', reported_version = ?2, digest = ?3, blank = ?4, stage = NULL, \
-         reason = NULL, is_live = ?5, nuclei = ?6, figures = ?7 WHERE id = ?1",
+        "UPDATE plane SET reported_version = ?2, digest = ?3, blank = ?4, stage = NULL, \
+         reason = NULL, is_live = ?5, nuclei = ?6, figures = ?7, claim = ?8 WHERE id = ?1",
         params![
             plane.id,
-            version,
+            plane.reported_version,
             done.digest,
             done.blank,
             done.blank.is_none(),
             done.figures.get("nuclei").and_then(serde_json::Value::as_i64),
             serde_json::to_string(&done.figures).expect("a map of JSON values is JSON"),
+            done.ticket.claim,
         ],
     )?;
     session.execute("DELETE FROM feature WHERE plane_id = ?1", [plane.id])?;

@@ -154,13 +154,18 @@ impl LedgerReader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The planes of a file in which nuclei were looked for, in order.
-    pub fn segmented_planes(&self, file_id: i64) -> Result<Vec<PlaneIndex>, LedgerError> {
+    /// The planes of a file in which nuclei were looked for, in order, each with the claim whose part holds its rows;
+    /// none once the rows stand in the object table, as far as the ledger knows.
+    pub fn segmented_planes(&self, file_id: i64) -> Result<Vec<(PlaneIndex, Option<i64>)>, LedgerError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT t, p, z, c FROM plane WHERE file_id = ?1 AND state = 'done' AND nuclei IS NOT NULL \
-             ORDER BY t, p, z, c",
+            "SELECT t, p, z, c, nullif(plane.claim, min(plane.claim, tabled_claim)) \
+             FROM plane JOIN file ON file.id = file_id \
+             WHERE file_id = ?1 AND plane.state = 'done' AND nuclei IS NOT NULL ORDER BY t, p, z, c",
         )?;
-        let rows = statement.query_map([file_id], |row| Columns::new(row).index())?;
+        let rows = statement.query_map([file_id], |row| {
+            let mut column = Columns::new(row);
+            Ok((column.index()?, column.next()?))
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

@@ -72,7 +72,7 @@ pub struct FileNote {
 pub struct ClaimedPlane {
     /// Which one.
     pub index: PlaneIndex,
-    /// The container holds no samples for it.
+    /// The container holds no samples for it: it is counted, and not listed.
     pub is_missing: bool,
     /// What is known of this plane beyond its file.
     pub identity: Identity,
@@ -110,7 +110,7 @@ pub struct Claimed {
     pub ticket: FileTicket,
     /// The version as it stands; it moves on with the first result that differs from what was reported.
     pub version: i64,
-    /// How often the work on this file was cut off since one of its planes last finished.
+    /// How often the process ended while planes of this file were in work, since one of them last finished.
     pub interruptions: u32,
     /// In the order of the claim.
     pub planes: Vec<PlaneClaim>,
@@ -125,7 +125,8 @@ pub struct PlaneClaim {
     pub state: PlaneState,
     /// Failed attempts so far.
     pub attempts: u32,
-    /// The digest last reported: a plane that is read again and has the same needs no further work.
+    /// The digest last reported, in a container that holds and held this one plane alone: read again with the same,
+    /// it needs no further work. None where the work has to be done whatever the pixels are.
     pub previous_digest: Option<PixelDigest>,
 }
 

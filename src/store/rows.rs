@@ -76,12 +76,16 @@ pub(super) struct FileRow {
     pub(super) n_todo: i64,
     pub(super) n_rejected: i64,
     pub(super) n_missing: i64,
+    /// Since the last claim, pixels of the file have been worked on.
+    pub(super) is_begun: bool,
+    /// The object table holds the rows of planes done in claims up to this one.
+    pub(super) tabled_claim: i64,
 }
 
 const FILE_SELECT: &str = "SELECT file.id, root.name, folder, file.name, state, reason, \
     device, inode, size_bytes, mtime_ns, ctime_ns, is_stale, version, reported_version, reported_outcome, \
     claim, claim_run, interruptions, is_complete, is_confirmed, quality_rank, \
-    n_planes, n_todo, n_rejected, n_missing FROM file JOIN root ON root.id = root_id ";
+    n_planes, n_todo, n_rejected, n_missing, is_begun, tabled_claim FROM file JOIN root ON root.id = root_id ";
 
 impl FileRow {
     pub(super) fn find(
@@ -95,7 +99,7 @@ impl FileRow {
         session.row_if_any(&sql, key, Self::read)?.transpose()
     }
 
-    /// The file of a ticket, as long as no later claim, reopening or release has made it stale.
+    /// The file of a ticket, as long as no later claim or reopening has made it stale.
     pub(super) fn of_ticket(session: &Session<'_>, ticket: FileTicket) -> Result<Self, LedgerError> {
         let file = Self::of_id(session, ticket.file_id)?;
         if file.claim != ticket.claim {
@@ -170,6 +174,8 @@ impl FileRow {
             n_todo: column.next()?,
             n_rejected: column.next()?,
             n_missing: column.next()?,
+            is_begun: column.next()?,
+            tabled_claim: column.next()?,
         }))
     }
 
@@ -179,7 +185,8 @@ impl FileRow {
             "UPDATE file SET device = ?2, inode = ?3, size_bytes = ?4, mtime_ns = ?5, ctime_ns = ?6, \
              is_stale = ?7, version = ?8, reported_version = ?9, reported_outcome = ?10, claim = ?11, \
              claim_run = ?12, interruptions = ?13, is_complete = ?14, is_confirmed = ?15, \
-             quality_rank = ?16, n_planes = ?17, n_todo = ?18, n_rejected = ?19, n_missing = ?20 WHERE id = ?1",
+             quality_rank = ?16, n_planes = ?17, n_todo = ?18, n_rejected = ?19, n_missing = ?20, \
+             is_begun = ?21, tabled_claim = ?22 WHERE id = ?1",
             params![
                 self.id,
                 self.stat.device as i64,
@@ -201,6 +208,8 @@ impl FileRow {
                 self.n_todo,
                 self.n_rejected,
                 self.n_missing,
+                self.is_begun,
+                self.tabled_claim,
             ],
         )?;
         Ok(())
@@ -224,6 +233,11 @@ impl FileRow {
             params![self.id, session.now, state.name(), reason],
         )?;
         Ok(())
+    }
+
+    /// Another run of the program ended while it worked on pixels of this file.
+    pub(super) fn was_cut_off(&self, session: &Session<'_>) -> bool {
+        self.state == FileState::Working && self.is_begun && self.claim_run != session.run_id
     }
 
     /// Every plane has its end, none will come, and the file was unchanged after the last was read.
@@ -252,11 +266,13 @@ pub(super) struct PlaneRow {
     pub(super) stage: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) is_live: bool,
+    /// To be done again though its pixels stay the same.
+    pub(super) is_reread: bool,
     pub(super) identity: Identity,
 }
 
 const PLANE_SELECT: &str = "SELECT id, t, p, z, c, state, attempts, reported_version, digest, stage, reason, \
-    is_live, plate, run, cycle, well, site, channel, t_known, z_known FROM plane ";
+    is_live, is_reread, plate, run, cycle, well, site, channel, t_known, z_known FROM plane ";
 
 impl PlaneRow {
     pub(super) fn find(session: &Session<'_>, file_id: i64, index: PlaneIndex) -> Result<Self, LedgerError> {
@@ -291,6 +307,7 @@ impl PlaneRow {
             stage: column.next()?,
             reason: column.next()?,
             is_live: column.next()?,
+            is_reread: column.next()?,
             identity: Identity {
                 plate: column.next()?,
                 run: column.next()?,
@@ -307,7 +324,7 @@ impl PlaneRow {
     pub(super) fn insert(
         session: &Session<'_>,
         file_id: i64,
-        (index, state): (PlaneIndex, PlaneState),
+        index: PlaneIndex,
         identity: &Identity,
     ) -> Result<(), LedgerError> {
         session.execute(
@@ -319,7 +336,7 @@ impl PlaneRow {
                 index.p,
                 index.z,
                 index.c,
-                state.name(),
+                PlaneState::Todo.name(),
                 identity.plate,
                 identity.run,
                 identity.cycle,
@@ -333,12 +350,12 @@ impl PlaneRow {
         Ok(())
     }
 
-    /// Writes state, attempts and identity back.
+    /// Writes state, attempts, the wish for another reading and identity back.
     pub(super) fn save(&self, session: &Session<'_>) -> Result<(), LedgerError> {
         let identity = &self.identity;
         session.execute(
             "UPDATE plane SET state = ?2, attempts = ?3, plate = ?4, run = ?5, cycle = ?6, well = ?7, site = ?8, \
-             channel = ?9, t_known = ?10, z_known = ?11 WHERE id = ?1",
+             channel = ?9, t_known = ?10, z_known = ?11, is_reread = ?12 WHERE id = ?1",
             params![
                 self.id,
                 self.state.name(),
@@ -351,6 +368,7 @@ impl PlaneRow {
                 identity.channel,
                 identity.t,
                 identity.z,
+                self.is_reread,
             ],
         )?;
         Ok(())

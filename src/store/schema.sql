@@ -22,6 +22,8 @@ CREATE TABLE file (
     reported_outcome TEXT NOT NULL DEFAULT '',
     claim INTEGER NOT NULL DEFAULT 0,
     claim_run TEXT NOT NULL DEFAULT '',
+    -- since that claim, pixels of the file have been worked on
+    is_begun INTEGER NOT NULL DEFAULT 0,
     interruptions INTEGER NOT NULL DEFAULT 0,
     is_complete INTEGER NOT NULL DEFAULT 0,
     is_confirmed INTEGER NOT NULL DEFAULT 0,
@@ -31,7 +33,10 @@ CREATE TABLE file (
     n_planes INTEGER NOT NULL DEFAULT 0,
     n_todo INTEGER NOT NULL DEFAULT 0,
     n_rejected INTEGER NOT NULL DEFAULT 0,
+    -- planes that the container names without samples: counted, not listed
     n_missing INTEGER NOT NULL DEFAULT 0,
+    -- the object table holds the rows of planes done in claims up to this one
+    tabled_claim INTEGER NOT NULL DEFAULT 0,
     format TEXT, plate TEXT, run TEXT, cycle TEXT, well TEXT, site TEXT,
     metadata TEXT NOT NULL DEFAULT '{}',
     UNIQUE (root_id, folder, name)
@@ -59,6 +64,10 @@ CREATE TABLE plane (
     -- done, not blank, not superseded: stands in the groups
     is_live INTEGER NOT NULL DEFAULT 0,
     nuclei INTEGER,
+    -- the claim in which these results were made
+    claim INTEGER NOT NULL DEFAULT 0,
+    -- to be done again though its pixels stay the same: a product beside the ledger was lost
+    is_reread INTEGER NOT NULL DEFAULT 0,
     plate TEXT, run TEXT, cycle TEXT, well TEXT, site TEXT, channel TEXT, t_known INTEGER, z_known INTEGER,
     figures TEXT NOT NULL DEFAULT '{}',
     UNIQUE (file_id, t, p, z, c)

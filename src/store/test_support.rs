@@ -13,6 +13,7 @@ pub(crate) struct Scratch {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) ledger: Option<Ledger>,
     pub(crate) root_id: i64,
+    n_runs: u32,
 }
 
 /// Memory where there is some, since every commit is synced.
@@ -31,7 +32,7 @@ pub(crate) fn plane(z: u32) -> PlaneIndex {
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let mut scratch = Self { folder: folder(), ledger: None, root_id: 0 };
+        let mut scratch = Self { folder: folder(), ledger: None, root_id: 0, n_runs: 0 };
         scratch.open();
         let roots = vec![("root".to_owned(), PathBuf::from("/data/root"))];
         scratch.root_id = wait(|reply| scratch.handle().register_roots(roots, reply)).unwrap()[0];
@@ -41,7 +42,9 @@ impl Scratch {
     /// Opens the ledger as another run of the program would.
     pub(crate) fn open(&mut self) {
         self.ledger = None;
-        self.ledger = Some(Ledger::open(&self.state_dir(), LedgerOptions::new("host", "run")).unwrap());
+        self.n_runs += 1;
+        let run_id = format!("run{}", self.n_runs);
+        self.ledger = Some(Ledger::open(&self.state_dir(), LedgerOptions::new("host", run_id)).unwrap());
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {
@@ -74,6 +77,10 @@ impl Scratch {
 
     pub(crate) fn claim(&self, path: &str, mtime_ns: i64, n_planes: u32) -> Claimed {
         wait(|reply| self.handle().claim_file(self.file_claim(path, mtime_ns, n_planes), reply)).unwrap()
+    }
+
+    pub(crate) fn begin(&self, ticket: FileTicket) {
+        wait(|reply| self.handle().begin_planes(ticket, reply)).unwrap();
     }
 
     pub(crate) fn done(&self, ticket: FileTicket, z: u32, digest: u8) -> PlaneDone {

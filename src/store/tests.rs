@@ -31,7 +31,7 @@ fn a_file_is_taken_through_with_one_line_per_plane_and_one_per_file() {
     assert_eq!((&line["seq"], &line["schema"], &line["z"]), (&2.into(), &1.into(), &1.into()));
     assert_eq!(
         (&line["run_id"], &line["host"], &line["root"]),
-        (&"run".into(), &"host".into(), &"root".into())
+        (&"run1".into(), &"host".into(), &"root".into())
     );
     assert!(humantime::parse_rfc3339(line["time"].as_str().unwrap()).is_ok());
     let known = scratch.reader().folder(scratch.root_id, OsStr::new("a")).unwrap();
@@ -55,7 +55,7 @@ fn a_touched_file_writes_nothing_and_keeps_its_version() {
     scratch.take_through("a.tif", 1, &[7, 8]);
     let claimed = scratch.claim("a.tif", 2, 2);
     assert_eq!(claimed.planes[1].state, PlaneState::Todo);
-    assert_eq!(claimed.planes[1].previous_digest, Some([8; 32]));
+    assert_eq!(claimed.planes[1].previous_digest, None, "the planes of a container share a table");
     assert!(scratch.finish_plane(claimed.ticket, 0, 7).is_unchanged);
     assert!(scratch.finish_plane(claimed.ticket, 1, 8).is_unchanged);
     let finished = scratch.finish_file(claimed.ticket, 2);
@@ -94,6 +94,7 @@ fn a_changed_plane_makes_a_new_version_and_leaves_its_group() {
 fn work_goes_on_where_it_was_cut_off_and_the_cuts_are_counted() {
     let mut scratch = Scratch::new();
     let claimed = scratch.claim("a.tif", 1, 3);
+    scratch.begin(claimed.ticket);
     scratch.finish_plane(claimed.ticket, 1, 8);
     scratch.open();
     let claimed = scratch.claim("a.tif", 1, 3);
@@ -102,18 +103,122 @@ fn work_goes_on_where_it_was_cut_off_and_the_cuts_are_counted() {
         claimed.planes.iter().map(|plane| plane.state).collect::<Vec<_>>(),
         [PlaneState::Todo, PlaneState::Done, PlaneState::Todo]
     );
-    scratch.open();
-    assert_eq!(scratch.claim("a.tif", 1, 3).interruptions, 2);
-    let claimed = scratch.claim("a.tif", 1, 3);
-    assert_eq!(claimed.interruptions, 3);
-    scratch.finish_plane(claimed.ticket, 0, 7);
-    wait(|reply| scratch.handle().release_file(claimed.ticket, "shutting down".into(), reply)).unwrap();
-    let claimed = scratch.claim("a.tif", 1, 3);
+    scratch.begin(claimed.ticket);
     assert_eq!(
-        claimed.interruptions, 0,
-        "a finished plane clears the count, and a release is no interruption"
+        scratch.claim("a.tif", 1, 3).interruptions,
+        1,
+        "another try within one run is no interruption"
     );
-    assert_eq!(claimed.version, 1);
+    scratch.open();
+    let claimed = scratch.claim("a.tif", 1, 3);
+    assert_eq!(claimed.interruptions, 1, "no plane was begun since the last claim");
+    scratch.begin(claimed.ticket);
+    scratch.open();
+    let claimed = scratch.claim("a.tif", 1, 3);
+    assert_eq!(claimed.interruptions, 2);
+    scratch.begin(claimed.ticket);
+    wait(|reply| scratch.handle().release_file(claimed.ticket, "shutting down".into(), reply)).unwrap();
+    scratch.open();
+    let claimed = scratch.claim("a.tif", 1, 3);
+    assert_eq!(claimed.interruptions, 2, "a release is no interruption");
+    scratch.finish_plane(claimed.ticket, 0, 7);
+    let claimed = scratch.claim("a.tif", 1, 3);
+    assert_eq!((claimed.interruptions, claimed.version), (0, 1), "a finished plane clears the count");
+    let events = &scratch.reader().explain("a.tif").unwrap()[0].events;
+    let why: Vec<_> = events.iter().map(|event| event.reason.as_str()).collect();
+    assert_eq!(
+        why,
+        [
+            "taken up",
+            "taken up again: the process ended while planes of the file were in work",
+            "taken up again",
+            "taken up again: the process ended before a plane of the file was in work",
+            "taken up again: the process ended while planes of the file were in work",
+            "shutting down",
+            "taken up again",
+            "taken up again",
+        ]
+    );
+}
+
+#[test]
+fn a_note_of_the_next_run_counts_a_cut_once() {
+    let mut scratch = Scratch::new();
+    for (is_begun, n_cuts) in [(false, 0), (true, 1)] {
+        let ticket = scratch.claim("a.tif", 1, 1).ticket;
+        if is_begun {
+            scratch.begin(ticket);
+        }
+        scratch.open();
+        scratch.note("a.tif", 1, FileState::BeingWritten, "held");
+        assert_eq!(scratch.claim("a.tif", 1, 1).interruptions, n_cuts);
+    }
+    let old = scratch.claim("a.tif", 1, 1).ticket;
+    let new = scratch.claim("a.tif", 1, 1).ticket;
+    let error = wait(|reply| scratch.handle().begin_planes(old, reply)).unwrap_err();
+    assert!(matches!(error, LedgerError::StaleTicket { .. }), "{error}");
+    scratch.begin(new);
+}
+
+#[test]
+fn planes_in_work_when_their_file_is_handed_back_can_still_be_finished() {
+    let mut scratch = Scratch::new();
+    let claimed = scratch.claim("a.tif", 1, 2);
+    scratch.begin(claimed.ticket);
+    scratch.finish_plane(claimed.ticket, 0, 7);
+    for _ in 0..2 {
+        wait(|reply| scratch.handle().release_file(claimed.ticket, "drained".into(), reply)).unwrap();
+    }
+    let late = scratch.finish_plane(claimed.ticket, 1, 8);
+    assert!(!late.is_unchanged && !late.file_ready);
+    let confirmed = wait(|reply| scratch.handle().confirm_file(claimed.ticket, stat(1), reply)).unwrap();
+    assert!(confirmed.is_unchanged && !confirmed.file_ready);
+    let error = wait(|reply| scratch.handle().finish_file(claimed.ticket, Map::new(), reply))
+        .map(|_| ())
+        .unwrap_err();
+    assert!(matches!(error, LedgerError::StaleTicket { .. }), "{error}");
+    assert_eq!(scratch.reader().unfinished_files(9).unwrap()[0].state, FileState::Waiting);
+    scratch.open();
+    let again = scratch.claim("a.tif", 1, 2);
+    assert_eq!(again.interruptions, 0);
+    assert!(again.planes.iter().all(|plane| plane.state == PlaneState::Done), "{again:?}");
+    assert_eq!(scratch.finish_file(again.ticket, 1).state, FileState::Done);
+    assert_eq!(scratch.lines(Stream::Planes).len(), 2);
+    let error = wait(|reply| scratch.handle().finish_plane(scratch.done(claimed.ticket, 1, 9), reply));
+    assert!(matches!(error, Err(LedgerError::StaleTicket { .. })), "the next claim has moved it on");
+}
+
+#[test]
+fn a_file_that_changes_after_it_was_handed_back_is_read_again() {
+    let scratch = Scratch::new();
+    let claimed = scratch.claim("a.tif", 1, 1);
+    wait(|reply| scratch.handle().release_file(claimed.ticket, "drained".into(), reply)).unwrap();
+    scratch.note("a.tif", 2, FileState::Growing, "grows");
+    scratch.finish_plane(claimed.ticket, 0, 7);
+    let confirmed = wait(|reply| scratch.handle().confirm_file(claimed.ticket, stat(2), reply)).unwrap();
+    assert!(!confirmed.is_unchanged, "the plane was read at another stat");
+    wait(|reply| scratch.handle().reopen_file(claimed.ticket, "changed".into(), reply)).unwrap();
+    assert_eq!(scratch.reader().unfinished_files(9).unwrap()[0].state, FileState::Growing);
+    assert_eq!(scratch.claim("a.tif", 2, 1).planes[0].state, PlaneState::Todo);
+}
+
+#[test]
+fn everything_of_this_run_is_handed_back_at_once() {
+    let mut scratch = Scratch::new();
+    let old = scratch.claim("of_another_run.tif", 1, 1).ticket;
+    scratch.begin(old);
+    scratch.open();
+    let release_all =
+        |scratch: &Scratch| wait(|reply| scratch.handle().release_all("the end".into(), reply)).unwrap();
+    scratch.take_through("done.tif", 1, &[7]);
+    for path in ["a.tif", "b.tif"] {
+        let ticket = scratch.claim(path, 1, 1).ticket;
+        scratch.begin(ticket);
+    }
+    assert_eq!((release_all(&scratch), release_all(&scratch)), (2, 0));
+    scratch.open();
+    let cuts = ["a.tif", "b.tif", "of_another_run.tif"].map(|path| scratch.claim(path, 1, 1).interruptions);
+    assert_eq!(cuts, [0, 0, 1]);
 }
 
 #[test]
@@ -136,8 +241,7 @@ fn an_unfinished_version_that_changed_is_read_again_without_second_lines() {
     scratch.finish_plane(claimed.ticket, 0, 7);
     scratch.finish_plane(claimed.ticket, 1, 8);
     let claimed = scratch.claim("a.tif", 2, 3);
-    assert_eq!(claimed.planes[0].previous_digest, Some([7; 32]));
-    assert_eq!(claimed.version, 1);
+    assert_eq!((claimed.planes[0].state, claimed.version), (PlaneState::Todo, 1));
     scratch.finish_plane(claimed.ticket, 0, 7);
     scratch.finish_plane(claimed.ticket, 1, 9);
     scratch.finish_plane(claimed.ticket, 2, 10);
@@ -297,14 +401,70 @@ fn a_done_file_that_vanishes_and_returns_unchanged_writes_nothing() {
 #[test]
 fn planes_whose_product_was_lost_are_done_again_silently() {
     let scratch = Scratch::new();
-    let claimed = scratch.claim("a.tif", 1, 1);
-    assert!(!scratch.finish_plane(claimed.ticket, 0, 7).file_ready);
+    scratch.take_through("a.tif", 1, &[7]);
+    let claimed = scratch.claim("a.tif", 2, 1);
+    assert_eq!(claimed.planes[0].previous_digest, Some([7; 32]), "a touched file is recognised");
+    let recognised = PlaneDone { features: None, figures: Map::new(), ..scratch.done(claimed.ticket, 0, 7) };
+    wait(|reply| scratch.handle().finish_plane(recognised, reply)).unwrap();
+    let file_id = claimed.ticket.file_id;
+    let part_of = || scratch.reader().segmented_planes(file_id).unwrap();
+    assert_eq!(part_of(), [(plane(0), None)], "its rows stand in the table");
+    let features = || scratch.reader().features_of(file_id, plane(0)).unwrap().unwrap().bytes;
+    assert_eq!(features(), [7], "what was found stands");
+
     wait(|reply| scratch.handle().reread_planes(claimed.ticket, vec![plane(0)], reply)).unwrap();
-    let confirmed = wait(|reply| scratch.handle().confirm_file(claimed.ticket, stat(1), reply)).unwrap();
-    assert!(confirmed.is_unchanged && !confirmed.file_ready);
-    let finished = scratch.finish_plane(claimed.ticket, 0, 7);
-    assert!(finished.is_unchanged && finished.file_ready);
-    assert_eq!(scratch.lines(Stream::Planes).len(), 1);
+    assert_eq!(scratch.reader().unfinished_files(9).unwrap()[0].state, FileState::Waiting);
+    for _ in 0..2 {
+        let claimed = scratch.claim("a.tif", 2, 1);
+        assert_eq!(claimed.planes[0].state, PlaneState::Todo);
+        assert_eq!(claimed.planes[0].previous_digest, None, "no digest spares it the work");
+    }
+    let claimed = scratch.claim("a.tif", 2, 1);
+    let features_anew = Some(PlaneFeatures { version: 1, bytes: vec![70] });
+    let anew = PlaneDone { features: features_anew, ..scratch.done(claimed.ticket, 0, 7) };
+    assert!(wait(|reply| scratch.handle().finish_plane(anew, reply)).unwrap().is_unchanged);
+    assert_eq!(part_of(), [(plane(0), Some(claimed.ticket.claim))]);
+    assert_eq!(features(), [70], "the results are refreshed");
+    let finished = scratch.finish_file(claimed.ticket, 2);
+    assert_eq!((finished.is_unchanged, finished.version), (true, 1));
+    assert_eq!(part_of(), [(plane(0), None)]);
+    assert_eq!((scratch.lines(Stream::Planes).len(), scratch.lines(Stream::Files).len()), (1, 1));
+    assert_eq!(scratch.claim("a.tif", 3, 1).planes[0].previous_digest, Some([7; 32]), "the mark has gone");
+}
+
+#[test]
+fn missing_planes_are_counted_and_make_a_version() {
+    let scratch = Scratch::new();
+    let take = |mtime_ns, missing: &[u32]| {
+        let mut request = scratch.file_claim("a.nd2", mtime_ns, 3);
+        missing.iter().for_each(|z| request.planes[*z as usize].is_missing = true);
+        let claimed = wait(|reply| scratch.handle().claim_file(request, reply)).unwrap();
+        for plane in &claimed.planes {
+            let is_missing = missing.contains(&plane.index.z);
+            assert_eq!(plane.state == PlaneState::Missing, is_missing, "{plane:?}");
+            if !is_missing {
+                scratch.finish_plane(claimed.ticket, plane.index.z, plane.index.z as u8 + 1);
+            }
+        }
+        scratch.finish_file(claimed.ticket, mtime_ns)
+    };
+    take(1, &[1, 2]);
+    assert!(take(2, &[1, 2]).is_unchanged);
+    take(3, &[2]);
+    take(4, &[0, 2]);
+    assert_eq!(
+        scratch.brief(Stream::Files, &["version", "planes", "planes_missing", "nuclei"]),
+        ["1 3 2 1", "2 3 1 3", "3 3 2 2"]
+    );
+    assert_eq!(scratch.brief(Stream::Planes, &["version", "plane"]), ["1 t0p0z0c0", "2 t0p0z1c0"]);
+    assert_eq!(scratch.reader().counts().unwrap().planes[&PlaneState::Missing], 2);
+    let mut listed = 0;
+    let count = |_| {
+        listed += 1;
+        Ok::<_, LedgerError>(())
+    };
+    scratch.reader().each_plane(count).unwrap();
+    assert_eq!(listed, 1, "a missing plane has no row");
 }
 
 #[test]

@@ -231,6 +231,57 @@ fn a_touched_file_gets_no_second_line_and_a_rewritten_one_gets_a_new_version() {
 }
 
 #[test]
+fn a_stack_that_gained_a_page_has_the_objects_of_all_pages_in_its_table() {
+    let sandbox = Sandbox::new();
+    let stack = |n: u64| {
+        let pages: Vec<_> = (0..n).map(|page| field(20 + page)).collect();
+        encode(&pages, &WriteOptions::default()).unwrap()
+    };
+    let rows = || {
+        let table = fs::read_to_string(sandbox.out().join("objects/in/stack.tif.objects.csv")).unwrap();
+        table.lines().count() as u64 - 1
+    };
+    let nuclei = || {
+        let planes = sandbox.lines("planes");
+        planes.iter().map(|plane| plane["nuclei"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    sandbox.drop_file("stack.tif", &stack(2));
+    sandbox.scan(&[]);
+    assert_eq!(nuclei().len(), 2);
+    assert_eq!(rows(), nuclei().iter().sum::<u64>());
+    sandbox.drop_file("stack.tif", &stack(3));
+    let (again, code) = sandbox.scan(&[]);
+    assert_eq!((&again["files"], &again["planes"], code), (&1.into(), &1.into(), 0), "{again}");
+    let planes: BTreeSet<_> = sandbox.lines("planes").iter().map(|line| line["plane"].to_string()).collect();
+    assert_eq!((planes.len(), sandbox.lines("planes").len()), (3, 3));
+    assert!(nuclei().iter().all(|nuclei| *nuclei > 0));
+    assert_eq!(rows(), nuclei().iter().sum::<u64>(), "the table holds the rows of all three pages");
+    let versions: Vec<_> = sandbox.lines("files").iter().map(|line| line["version"].clone()).collect();
+    assert_eq!(versions, [1, 2]);
+    let (third, _) = sandbox.scan(&[]);
+    assert_eq!((&third["files"], &third["files_known"]), (&0.into(), &1.into()));
+    assert_eq!(fs::read_dir(sandbox.out().join("state/objects")).unwrap().count(), 0, "no part is left");
+}
+
+#[test]
+fn a_table_that_was_removed_is_made_again_when_its_file_is_looked_at_again() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.drop_file("x.tif", &tiff(&field(1)));
+    sandbox.scan(&[]);
+    let table = sandbox.out().join("objects/in/x.tif.objects.csv");
+    let before = fs::read(&table).unwrap();
+    fs::remove_file(&table).unwrap();
+    fs::write(&path, tiff(&field(1))).unwrap();
+    // the first notices that the table has gone, the second makes it
+    sandbox.scan(&[]);
+    sandbox.scan(&[]);
+    assert_eq!(fs::read(&table).unwrap(), before);
+    let (third, _) = sandbox.scan(&[]);
+    assert_eq!((&third["files"], &third["files_known"]), (&0.into(), &1.into()));
+    assert_eq!((sandbox.lines("files").len(), sandbox.lines("planes").len()), (1, 1));
+}
+
+#[test]
 fn only_hash_groups_without_segmenting() {
     let sandbox = Sandbox::new();
     sandbox.drop_file("a.tif", &tiff(&field(1)));

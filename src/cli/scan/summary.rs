@@ -29,7 +29,7 @@ pub(super) fn summary(status: &Status, counts: &Counts, finished: Finished, inte
         "files_known": status.roots.iter().map(|root| root.files.saturating_sub(root.found_by_walk)).sum::<u64>(),
         "planes": done.planes_done,
         "rejected": done.files_rejected,
-        "planes_rejected": done.planes_failed,
+        "planes_rejected": done.planes_rejected,
         "interrupted": interrupted,
         "groups": counts.groups,
         "pairs": counts.pairs,
