@@ -83,6 +83,20 @@ impl StageCounters {
         WorkGuard { counters: Arc::clone(self), since: Instant::now(), is_summed: false }
     }
 
+    /// Like [`Self::begin_work`] for a call that comes by itself: it is no progress of what is under way already, and
+    /// so hides no hang.
+    pub(super) fn begin_tick(self: &Arc<Self>) -> TickGuard {
+        let now = Instant::now();
+        let mut clock = lock(&self.clock);
+        clock.turn(now);
+        if clock.n_running == 0 {
+            clock.progress_at = now;
+        }
+        clock.n_running += 1;
+        drop(clock);
+        TickGuard(Arc::clone(self))
+    }
+
     /// Marks that one piece of work waits legitimately (for memory, for disk space), so that it is not taken for a
     /// hang until the guard is dropped. The piece of work is the tokio task of the caller; guards may nest.
     pub fn protect(self: &Arc<Self>) -> ProtectGuard {
@@ -181,6 +195,18 @@ impl Drop for WorkGuard {
             let work_ns = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.counters.work_ns.fetch_add(work_ns, Ordering::Relaxed);
         }
+    }
+}
+
+/// One call that time started; see [`StageCounters::begin_tick`].
+#[derive(Debug)]
+pub(super) struct TickGuard(Arc<StageCounters>);
+
+impl Drop for TickGuard {
+    fn drop(&mut self) {
+        let mut clock = lock(&self.0.clock);
+        clock.turn(Instant::now());
+        clock.n_running -= 1;
     }
 }
 

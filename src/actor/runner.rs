@@ -64,7 +64,8 @@ impl<S: Stage> Runner<S> {
                 Wake::Item(item) => self.process(item).await?,
                 Wake::Tick => {
                     let tick = self.stage.tick(&mut self.out);
-                    let result = watched(&self.counters, &mut self.forwarder, tick).await?;
+                    let _work = self.counters.begin_tick();
+                    let result = caught(&mut self.forwarder, tick).await?;
                     self.or_fatal(result).await?;
                 }
                 Wake::InputEnded => break,
@@ -117,6 +118,13 @@ async fn watched(
     call: impl Future<Output = Result<(), StageError>>,
 ) -> Result<Result<(), StageError>, StageFailure> {
     let _work = counters.begin_work();
+    caught(forwarder, call).await
+}
+
+async fn caught(
+    forwarder: &mut ForwarderHandle,
+    call: impl Future<Output = Result<(), StageError>>,
+) -> Result<Result<(), StageError>, StageFailure> {
     let mut call = pin!(call);
     let caught = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
         Ok(poll) => poll,

@@ -80,6 +80,11 @@ pub fn change_events(path: &Path) -> io::Result<ChangeEvents> {
         0x0102_1997 => ChangeEvents::PollOnly("9p"),
         0x5346_414F => ChangeEvents::PollOnly("afs"),
         0x00C3_6400 => ChangeEvents::PollOnly("ceph"),
+        0x0BD0_0BD0 => ChangeEvents::PollOnly("lustre"),
+        0x4750_4653 => ChangeEvents::PollOnly("gpfs"),
+        0x1983_0326 => ChangeEvents::PollOnly("beegfs"),
+        0xBACB_ACBC => ChangeEvents::PollOnly("vmhgfs"),
+        0x786F_4256 => ChangeEvents::PollOnly("vboxsf"),
         _ => ChangeEvents::Local,
     })
 }

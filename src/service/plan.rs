@@ -39,7 +39,12 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
         settler: settler::Settings {
             patience: Patience { quiet_period: rest(watch.quiet_period), incomplete_after },
             patience_network: Patience { quiet_period: rest(watch.quiet_period_network), incomplete_after },
-            network_roots: roots.iter().filter(|root| network(root)).map(|root| root.id).collect(),
+            network_roots: roots
+                .iter()
+                .filter(|root| network(root))
+                .map(|root| root.id)
+                .collect::<dashmap::DashSet<_>>()
+                .into(),
             once: task.once,
             limits: *limits,
             patterns: identity.patterns.clone(),

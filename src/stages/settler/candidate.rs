@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::formats::FormatErrorKind;
 use crate::paths::FileStat;
 use crate::store::FileState;
 
@@ -28,6 +29,8 @@ pub enum Look<T> {
     Unfinished(FileStat, String),
     /// At rest and whole.
     Whole(T),
+    /// The system failed to give it out, for a reason that may pass.
+    Unreadable(Option<FileStat>, String),
     /// At rest and unreadable for good, with kind and reason.
     Refused(FileStat, &'static str, String),
     /// Nothing lies there any more.
@@ -37,16 +40,24 @@ pub enum Look<T> {
 /// What follows from a look.
 #[derive(Debug)]
 pub(super) enum Verdict<T> {
-    /// Look again at the given time; a change of state is to be noted with its reason.
-    Wait(Instant, Option<(FileState, String)>),
+    /// Look again at the given time; a change of state is to be noted.
+    Wait(Instant, Option<Note>),
     /// Take it up.
     Take(T),
     /// Report it as rejected, with kind and reason.
-    Reject(FileStat, &'static str, String),
+    Reject(Option<FileStat>, &'static str, String),
     /// List it as incomplete and forget it until it changes.
     GiveUp(FileStat, String),
-    /// Forget it: it has gone.
-    Forget,
+    /// Forget it: it has gone, and this was last seen of it.
+    Forget(Option<FileStat>),
+}
+
+/// A change of state, for the ledger.
+#[derive(Debug, PartialEq)]
+pub(super) struct Note {
+    pub(super) stat: FileStat,
+    pub(super) state: FileState,
+    pub(super) reason: String,
 }
 
 /// A file under observation.
@@ -55,13 +66,27 @@ pub(super) struct Candidate {
     stat: Option<FileStat>,
     unchanged_since: Instant,
     change_intervals: VecDeque<Duration>,
-    state: Option<FileState>,
+    unreadable: Option<Trouble>,
+    state: FileState,
+    /// The state that was noted last: nothing can be noted before the first stat figures.
+    noted: Option<FileState>,
+}
+
+/// Looks in a row that failed.
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    n_looks: u32,
 }
 
 /// Changes whose intervals are remembered.
 const INTERVALS_MAX: usize = 16;
 /// No change for this many median intervals: the acquisition stalls.
 const STALLED_INTERVALS: u32 = 5;
+/// Looks that must fail in a row before a file is given up as unreadable, even where nothing is waited for.
+const UNREADABLE_LOOKS_MIN: u32 = 3;
+/// The shortest time between two such looks.
+const UNREADABLE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// How much of a waiting time passes between two looks.
 const LOOKS_PER_PERIOD: u32 = 2;
 /// The longest time between two looks.
@@ -70,7 +95,14 @@ const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(5);
 impl Candidate {
     /// Starts to observe a file at `now`.
     pub(super) fn new(now: Instant) -> Self {
-        Self { stat: None, unchanged_since: now, change_intervals: VecDeque::new(), state: None }
+        Self {
+            stat: None,
+            unchanged_since: now,
+            change_intervals: VecDeque::new(),
+            unreadable: None,
+            state: FileState::Waiting,
+            noted: None,
+        }
     }
 
     /// The stat figures that a file must still have to be opened, once the quiet period is over.
@@ -79,17 +111,21 @@ impl Candidate {
         self.stat.filter(|_| rested)
     }
 
-    /// The state it was noted in last.
+    /// What it was last found to be.
     pub(super) fn state(&self) -> FileState {
-        self.state.unwrap_or(FileState::Waiting)
+        self.state
     }
 
     /// Takes in what a look showed at `now` and says what follows.
     pub(super) fn judge<T>(&mut self, look: Look<T>, now: Instant, patience: Patience) -> Verdict<T> {
+        if !matches!(look, Look::Unreadable(..)) {
+            self.unreadable = None;
+        }
         match look {
             Look::Whole(whole) => Verdict::Take(whole),
-            Look::Vanished => Verdict::Forget,
-            Look::Refused(stat, kind, reason) => Verdict::Reject(stat, kind, reason),
+            Look::Vanished => Verdict::Forget(self.stat),
+            Look::Refused(stat, kind, reason) => Verdict::Reject(Some(stat), kind, reason),
+            Look::Unreadable(stat, reason) => self.judge_unreadable(stat, reason, now, patience),
             Look::Stat(stat) => {
                 let changed = self.observe(stat, now);
                 let grew = changed && !self.change_intervals.is_empty();
@@ -109,6 +145,26 @@ impl Candidate {
             }
             Look::Unfinished(stat, reason) => self.judge_unfinished(stat, reason, now, patience),
         }
+    }
+
+    fn judge_unreadable<T>(
+        &mut self,
+        stat: Option<FileStat>,
+        reason: String,
+        now: Instant,
+        patience: Patience,
+    ) -> Verdict<T> {
+        if let Some(stat) = stat {
+            self.observe(stat, now);
+        }
+        let trouble = self.unreadable.get_or_insert(Trouble { since: now, n_looks: 0 });
+        trouble.n_looks += 1;
+        let lasted = now.duration_since(trouble.since);
+        if lasted >= patience.incomplete_after && trouble.n_looks >= UNREADABLE_LOOKS_MIN {
+            return Verdict::Reject(self.stat, FormatErrorKind::Io.name(), reason);
+        }
+        let next = now + (lasted / LOOKS_PER_PERIOD).clamp(UNREADABLE_INTERVAL_MIN, LOOK_INTERVAL_MAX);
+        Verdict::Wait(next, self.enter(FileState::Unreadable, &reason))
     }
 
     fn judge_unfinished<T>(
@@ -160,11 +216,11 @@ impl Candidate {
     }
 
     /// Changes the state; the note to keep when it is another one.
-    fn enter(&mut self, state: FileState, reason: &str) -> Option<(FileState, String)> {
-        (self.state != Some(state)).then(|| {
-            self.state = Some(state);
-            (state, reason.to_owned())
-        })
+    fn enter(&mut self, state: FileState, reason: &str) -> Option<Note> {
+        self.state = state;
+        let stat = self.stat.filter(|_| self.noted != Some(state))?;
+        self.noted = Some(state);
+        Some(Note { stat, state, reason: reason.to_owned() })
     }
 
     fn next_look(&self, now: Instant, patience: Patience) -> Instant {
@@ -213,7 +269,8 @@ mod tests {
         file.judge::<()>(Look::Stat(stat(5)), start, PATIENCE);
         let same_size_other_time = FileStat { mtime_ns: 9, ..stat(5) };
         let verdict = file.judge::<()>(Look::Stat(same_size_other_time), after(start, 1.5), PATIENCE);
-        assert!(matches!(verdict, Verdict::Wait(_, Some((FileState::Growing, _)))));
+        let Verdict::Wait(_, Some(note)) = verdict else { panic!() };
+        assert_eq!((note.state, note.stat), (FileState::Growing, same_size_other_time));
         assert!(file.at_rest(after(start, 3.0), PATIENCE).is_none());
         let verdict = file.judge::<()>(Look::Stat(stat(6)), after(start, 3.0), PATIENCE);
         assert!(matches!(verdict, Verdict::Wait(_, None)));
@@ -229,9 +286,9 @@ mod tests {
         let unfinished = |file: &mut Candidate, seconds| {
             file.judge::<()>(Look::Unfinished(stat(3), "no map".into()), after(start, seconds), PATIENCE)
         };
-        let Verdict::Wait(_, Some((state, reason))) = unfinished(&mut file, 5.0) else { panic!() };
-        assert_eq!((state, reason.as_str()), (FileState::Waiting, "no map"));
-        let Verdict::Wait(_, Some((state, reason))) = unfinished(&mut file, 9.0) else { panic!() };
+        let Verdict::Wait(_, Some(note)) = unfinished(&mut file, 5.0) else { panic!() };
+        assert_eq!((note.state, note.reason.as_str()), (FileState::Waiting, "no map"));
+        let Verdict::Wait(_, Some(Note { state, reason, .. })) = unfinished(&mut file, 9.0) else { panic!() };
         assert_eq!(state, FileState::Stalled);
         assert!(reason.contains("every 1.0 s") && reason.contains("no map"), "{reason}");
         assert!(matches!(unfinished(&mut file, 20.0), Verdict::Wait(_, None)));
@@ -253,5 +310,57 @@ mod tests {
             (now, looks) = (next, looks + 1);
         }
         assert!((10..30).contains(&looks), "{looks}");
+    }
+
+    #[test]
+    fn a_state_found_before_the_first_figures_is_noted_once_they_are_there() {
+        let start = Instant::now();
+        let mut file = Candidate::new(start);
+        let held = |file: &mut Candidate, stat| {
+            file.judge::<()>(Look::BeingWritten(stat), after(start, 1.0), PATIENCE)
+        };
+        assert!(matches!(held(&mut file, None), Verdict::Wait(_, None)));
+        assert_eq!(file.state(), FileState::BeingWritten);
+        let Verdict::Wait(_, Some(note)) = held(&mut file, Some(stat(5))) else { panic!() };
+        assert_eq!((note.state, note.stat), (FileState::BeingWritten, stat(5)));
+        assert!(matches!(held(&mut file, Some(stat(5))), Verdict::Wait(_, None)));
+        assert!(matches!(
+            file.judge::<()>(Look::Vanished, start, PATIENCE),
+            Verdict::Forget(Some(seen)) if seen == stat(5)
+        ));
+    }
+
+    #[test]
+    fn trouble_of_the_system_is_waited_out_and_given_up_in_the_end() {
+        let start = Instant::now();
+        let unreadable = |file: &mut Candidate, now| {
+            file.judge::<()>(Look::Unreadable(Some(stat(5)), "too many open files".into()), now, PATIENCE)
+        };
+        let mut file = Candidate::new(start);
+        let (mut now, mut pauses) = (start, Vec::new());
+        while let Verdict::Wait(next, note) = unreadable(&mut file, now) {
+            assert_eq!(note.is_some(), pauses.is_empty(), "noted once");
+            pauses.push(next - now);
+            now = next;
+        }
+        assert!(pauses.is_sorted() && pauses.len() < 40, "{pauses:?}");
+        assert!(now >= after(start, 60.0));
+        assert!(matches!(unreadable(&mut file, now), Verdict::Reject(Some(_), "io", _)));
+
+        let mut file = Candidate::new(start);
+        unreadable(&mut file, start);
+        file.judge::<()>(Look::Stat(stat(5)), after(start, 50.0), PATIENCE);
+        assert!(matches!(unreadable(&mut file, after(start, 70.0)), Verdict::Wait(..)), "it had passed");
+    }
+
+    #[test]
+    fn trouble_is_looked_at_three_times_where_nothing_is_waited_for() {
+        let now = Instant::now();
+        let patience = Patience { quiet_period: Duration::ZERO, incomplete_after: Duration::ZERO };
+        let mut file = Candidate::new(now);
+        let mut judge = || file.judge::<()>(Look::Unreadable(None, "stale".into()), now, patience);
+        assert!(matches!(judge(), Verdict::Wait(..)));
+        assert!(matches!(judge(), Verdict::Wait(..)));
+        assert!(matches!(judge(), Verdict::Reject(None, "io", _)));
     }
 }

@@ -1,7 +1,7 @@
 //! The gates in front of the decoder, for one file at one moment.
 
-use std::fs::File;
-use std::io::ErrorKind;
+use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind};
 use std::path::Path;
 
 use crate::formats::{self, Container, FormatErrorKind, Limits};
@@ -14,39 +14,75 @@ use super::Look;
 /// What passes all gates: the stat figures at opening, and the opened container.
 pub(super) type Whole = (FileStat, Box<dyn Container>);
 
+/// Why a file waits that another process is writing into.
+const HELD: &str = "another process has it open for writing";
+
 /// Looks at a file by open and fstat. When it still has the figures `at_rest` (or `once`), the other gates follow: no
 /// writer, whole by its format.
 pub(super) fn look(path: &Path, at_rest: Option<FileStat>, once: bool, limits: &Limits) -> Look<Whole> {
-    let file = match File::open(path) {
+    let file = match open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Look::Vanished,
-        Err(error) if lease::refused_by_share_mode(&error) => return Look::BeingWritten(None),
-        Err(error) => return refused(path, format!("cannot be opened: {error}")),
+        Err(error) => return not_opened(path, &error, once),
     };
-    let stat = match filesystem::stat_open(&file) {
-        Ok(stat) => stat,
-        Err(error) => return refused(path, format!("cannot be asked for its size: {error}")),
+    let stat = match file.metadata() {
+        Ok(metadata) if metadata.is_file() => filesystem::stat_of(&metadata),
+        Ok(metadata) => {
+            let reason = "is not a regular file".to_owned();
+            return Look::Refused(filesystem::stat_of(&metadata), FormatErrorKind::Io.name(), reason);
+        }
+        Err(error) => return Look::Unreadable(None, format!("cannot be asked for its size: {error}")),
     };
     if !once && at_rest != Some(stat) {
         return Look::Stat(stat);
     }
     if lease::writer_of(&file) == Writer::Present {
-        let held = || Look::Unfinished(stat, "another process has it open for writing".to_owned());
+        let held = || Look::Unfinished(stat, HELD.to_owned());
         return if once { held() } else { Look::BeingWritten(Some(stat)) };
     }
     match formats::open(Box::new(file), limits) {
         Ok(container) => Look::Whole((stat, container)),
         Err(error) if error.kind == FormatErrorKind::Incomplete => Look::Unfinished(stat, error.to_string()),
+        Err(error) if error.kind == FormatErrorKind::Io => Look::Unreadable(Some(stat), error.to_string()),
         Err(error) => Look::Refused(stat, error.kind.name(), error.to_string()),
     }
 }
 
-/// An unreadable file is known by what its folder says of it, so that a change of its permissions brings it back.
-fn refused(path: &Path, reason: String) -> Look<Whole> {
-    match filesystem::stat_path(path) {
-        Ok(stat) => Look::Refused(stat, FormatErrorKind::Io.name(), reason),
-        Err(_) => Look::Vanished,
+/// Opens a file for reading, without waiting for the other end of a pipe or for another's lease.
+fn open(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.open(path)
+}
+
+/// What a failed open says of the file. An unreadable file is known by what its folder says of it, so that a change
+/// of its permissions brings it back.
+fn not_opened(path: &Path, error: &Error, once: bool) -> Look<Whole> {
+    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+        return Look::Vanished;
     }
+    let is_held = lease::refused_by_share_mode(error) || error.kind() == ErrorKind::WouldBlock;
+    if is_held && !once {
+        return Look::BeingWritten(None);
+    }
+    let reason = format!("cannot be opened: {error}");
+    match filesystem::stat_path(path) {
+        Ok(stat) if is_held => Look::Unfinished(stat, HELD.to_owned()),
+        Ok(stat) if is_refused_for_good(error) => Look::Refused(stat, FormatErrorKind::Io.name(), reason),
+        Err(gone) if gone.kind() == ErrorKind::NotFound => Look::Vanished,
+        stat => Look::Unreadable(stat.ok(), reason),
+    }
+}
+
+/// Whether opening again would fail alike until somebody changes the file. Everything else (too many open files, a
+/// share that does not answer, a medium that fails) may pass.
+fn is_refused_for_good(error: &Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::ELOOP) {
+        return true;
+    }
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::IsADirectory)
 }
 
 #[cfg(test)]
@@ -83,5 +119,36 @@ mod tests {
         assert!(matches!(look_at(&path), Look::BeingWritten(Some(_))));
         drop(writer);
         assert!(matches!(look_at(&path), Look::Unfinished(_, _)));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn errors_of_open_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plane.tif");
+        std::fs::write(&path, b"x").unwrap();
+        let failed = |code, once| not_opened(&path, &Error::from_raw_os_error(code), once);
+        for code in [libc::EACCES, libc::EPERM, libc::ELOOP, libc::EISDIR] {
+            assert!(matches!(failed(code, false), Look::Refused(_, "io", _)), "{code}");
+        }
+        let passing = [libc::EMFILE, libc::ENFILE, libc::ESTALE, libc::EIO, libc::ETIMEDOUT, libc::ENOMEM];
+        for code in passing.into_iter().chain([libc::EINTR]) {
+            assert!(matches!(failed(code, false), Look::Unreadable(Some(_), _)), "{code}");
+        }
+        for code in [libc::ETXTBSY, libc::EBUSY, libc::EWOULDBLOCK] {
+            assert!(matches!(failed(code, false), Look::BeingWritten(None)), "{code}");
+            assert!(matches!(failed(code, true), Look::Unfinished(_, _)), "{code}: nothing is waited for");
+        }
+        assert!(matches!(failed(libc::ENOENT, false), Look::Vanished));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe.tif");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let Look::Refused(_, "io", reason) = look(&path, None, true, &Limits::default()) else { panic!() };
+        assert!(reason.contains("regular file"), "{reason}");
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dashmap::DashSet;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::figures;
 use crate::store::{Alert, Claimed, ClaimedPlane, FileClaim, FileState, PlaneState};
 
-use candidate::{Candidate, Verdict};
+use candidate::{Candidate, Note, Verdict};
 pub use candidate::{Look, Patience};
 
 /// How files are waited for.
@@ -33,8 +34,8 @@ pub struct Settings {
     pub patience: Patience,
     /// For roots on network and FUSE file systems.
     pub patience_network: Patience,
-    /// Roots (by number) on network and FUSE file systems.
-    pub network_roots: Vec<i64>,
+    /// Roots (by number) on network and FUSE file systems, as they were last found.
+    pub network_roots: Arc<DashSet<i64>>,
     /// Everything lies there already: an unfinished file is rejected at once instead of being waited for.
     pub once: bool,
     /// What a file may claim.
@@ -112,12 +113,53 @@ impl Waiting {
         })
     }
 
+    /// Looks at one candidate off the runtime's workers, and judges what the look showed. Whatever comes of it, a
+    /// panic of the look included, a candidate that is not to be looked at again is no candidate any more.
+    async fn look<T: Send + 'static>(
+        &self,
+        number: u64,
+        patience: Patience,
+        io: &IoPool,
+        look: impl FnOnce(Option<FileStat>) -> Look<T> + Send + 'static,
+    ) -> Result<Option<Verdict<T>>, StageError> {
+        let mut under_look = UnderLook { waiting: self, number, stays: false };
+        let at_rest = {
+            let queue = self.lock();
+            queue.candidates.get(&number).and_then(|(_, file)| file.at_rest(Instant::now(), patience))
+        };
+        let look = io.run(move |_| look(at_rest)).await?;
+        let mut queue = self.lock();
+        let Some((_, file)) = queue.candidates.get_mut(&number) else { return Ok(None) };
+        let verdict = file.judge(look, Instant::now(), patience);
+        if let Verdict::Wait(next, _) = &verdict {
+            queue.due.insert((*next, number));
+            under_look.stays = true;
+        }
+        drop(queue);
+        Ok(Some(verdict))
+    }
+
     fn is_full(&self) -> bool {
         self.lock().candidates.len() >= CANDIDATES_MAX
     }
 
     fn is_empty(&self) -> bool {
         self.lock().candidates.is_empty()
+    }
+}
+
+/// A candidate whose look is under way: it has no due time, so it goes unless the look gives it one.
+struct UnderLook<'a> {
+    waiting: &'a Waiting,
+    number: u64,
+    stays: bool,
+}
+
+impl Drop for UnderLook<'_> {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.waiting.lock().candidates.remove(&self.number);
+        }
     }
 }
 
@@ -160,10 +202,13 @@ impl Stage for Settler {
     type Output = SettledFile;
 
     async fn process(&mut self, seen: SeenFile, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
-        while self.waiting.is_full() && !self.stop.is_cancelled() {
+        if self.waiting.is_full() {
+            // one guard for the whole wait: a guard in each round would pass for progress of looks that hang
             let _wait = out.counters().protect();
-            self.look_at_due(out).await?;
-            tokio::time::sleep(TICK).await;
+            while self.waiting.is_full() && !self.stop.is_cancelled() {
+                self.look_at_due(out).await?;
+                tokio::time::sleep(TICK).await;
+            }
         }
         self.waiting.add(seen.ticket, Instant::now());
         Ok(())
@@ -180,9 +225,9 @@ impl Stage for Settler {
     /// While everything lies there already, every candidate is seen through; otherwise those that still wait will be
     /// found again at the next start.
     async fn finish(&mut self, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
+        let _wait = out.counters().protect();
         while self.settings.once && !self.waiting.is_empty() && !self.stop.is_cancelled() {
             self.look_at_due(out).await?;
-            let _wait = out.counters().protect();
             tokio::time::sleep(TICK).await;
         }
         self.waiting.lock().candidates.clear();
@@ -204,26 +249,12 @@ impl LookJob {
     async fn run(self) -> Result<Option<SettledFile>, StageError> {
         let network = self.settings.network_roots.contains(&self.ticket.root.id);
         let patience = if network { self.settings.patience_network } else { self.settings.patience };
-        let at_rest = {
-            let queue = self.waiting.lock();
-            queue.candidates.get(&self.number).and_then(|(_, file)| file.at_rest(Instant::now(), patience))
-        };
-        let look = {
-            let (path, limits, once) =
-                (self.ticket.absolute_path(), self.settings.limits, self.settings.once);
-            self.io.run(move |_| gates::look(&path, at_rest, once, &limits)).await?
-        };
-        let verdict = {
-            let mut queue = self.waiting.lock();
-            let Some((_, file)) = queue.candidates.get_mut(&self.number) else { return Ok(None) };
-            let verdict = file.judge(look, Instant::now(), patience);
-            match &verdict {
-                Verdict::Wait(next, _) => drop(queue.due.insert((*next, self.number))),
-                _ => drop(queue.candidates.remove(&self.number)),
-            }
-            verdict
-        };
-        self.follow(verdict).await
+        let (path, limits, once) = (self.ticket.absolute_path(), self.settings.limits, self.settings.once);
+        let look = move |at_rest| gates::look(&path, at_rest, once, &limits);
+        match self.waiting.look(self.number, patience, &self.io, look).await? {
+            Some(verdict) => self.follow(verdict).await,
+            None => Ok(None),
+        }
     }
 
     async fn follow(
@@ -232,34 +263,28 @@ impl LookJob {
     ) -> Result<Option<SettledFile>, StageError> {
         match verdict {
             Verdict::Wait(_, None) => Ok(None),
-            Verdict::Wait(_, Some((state, reason))) => {
+            Verdict::Wait(_, Some(Note { stat, state, reason })) => {
                 debug!(file = %self.ticket, state = state.name(), reason, "not settled yet");
-                self.books.note_file(&self.ticket, state, reason, None);
+                self.books.note_file(&self.ticket.with_stat(stat), state, reason, None);
                 Ok(None)
             }
-            Verdict::Forget => {
+            Verdict::Forget(stat) => {
                 debug!(file = %self.ticket, "vanished before it was taken up");
-                self.books.note_file(
-                    &self.ticket,
-                    FileState::Vanished,
-                    "vanished before it was taken up".into(),
-                    None,
-                );
+                if let Some(stat) = stat {
+                    let reason = "vanished before it was taken up".to_owned();
+                    self.books.note_file(&self.ticket.with_stat(stat), FileState::Vanished, reason, None);
+                }
                 Ok(None)
             }
             Verdict::GiveUp(stat, reason) if !self.settings.once => {
                 warn!(file = %self.ticket, reason, "the file stays incomplete");
                 let text = format!("{} stays incomplete: {reason}", self.ticket.path.to_report());
                 let alert = Alert { kind: "incomplete".into(), text, ..Alert::default() };
-                self.books.note_file(
-                    &self.ticket.with_stat(stat),
-                    FileState::Incomplete,
-                    reason,
-                    Some(alert),
-                );
+                let ticket = self.ticket.with_stat(stat);
+                self.books.note_file(&ticket, FileState::Incomplete, reason, Some(alert));
                 Ok(None)
             }
-            Verdict::GiveUp(stat, reason) => self.reject(stat, "incomplete", reason).await,
+            Verdict::GiveUp(stat, reason) => self.reject(Some(stat), "incomplete", reason).await,
             Verdict::Reject(stat, kind, reason) => self.reject(stat, kind, reason).await,
             Verdict::Take((stat, container)) => self.claim(stat, container).await,
         }
@@ -267,12 +292,13 @@ impl LookJob {
 
     async fn reject(
         &self,
-        stat: FileStat,
+        stat: Option<FileStat>,
         kind: &'static str,
         reason: String,
     ) -> Result<Option<SettledFile>, StageError> {
         warn!(file = %self.ticket, reason, "rejected");
-        self.books.reject_file(&self.ticket.with_stat(stat), kind, reason).await?;
+        let ticket = stat.map_or_else(|| self.ticket.clone(), |stat| self.ticket.with_stat(stat));
+        self.books.reject_file(&ticket, kind, reason).await?;
         Ok(None)
     }
 
@@ -327,4 +353,34 @@ fn todo(claimed: &Claimed) -> Vec<(usize, Option<PixelDigest>)> {
     let planes = claimed.planes.iter().enumerate();
     let open = planes.filter(|(_, plane)| plane.state == PlaneState::Todo);
     open.map(|(position, plane)| (position, plane.previous_digest.map(PixelDigest))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::messages::InWork;
+    use crate::paths::{RelativePath, Root};
+
+    const PATIENCE: Patience =
+        Patience { quiet_period: Duration::from_secs(2), incomplete_after: Duration::from_secs(60) };
+
+    #[tokio::test]
+    async fn a_candidate_whose_look_panics_waits_no_longer() {
+        let in_work = InWork::default();
+        let root = Arc::new(Root { id: 1, name: "plate".into(), path: "/data/plate".into() });
+        let (waiting, io) = (Waiting::default(), IoPool::new(NonZeroUsize::MIN));
+        waiting.add(in_work.ticket(&root, RelativePath::new("a.tif")).unwrap(), Instant::now());
+        let number = waiting.next_due(Instant::now()).unwrap();
+        let stat = FileStat { device: 1, inode: 2, size_bytes: 3, mtime_ns: 4, ctime_ns: 5 };
+
+        let verdict = waiting.look::<()>(number, PATIENCE, &io, move |_| Look::Stat(stat)).await;
+        assert!(matches!(verdict, Ok(Some(Verdict::Wait(..)))));
+        assert!(waiting.next_due(Instant::now() + PATIENCE.quiet_period).is_some(), "it is looked at again");
+
+        let verdict = waiting.look::<()>(number, PATIENCE, &io, |_| panic!("planned")).await;
+        assert!(matches!(verdict, Err(StageError::Panicked(_))));
+        assert!(waiting.is_empty() && in_work.is_empty(), "it may be found again");
+    }
 }
