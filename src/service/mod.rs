@@ -203,10 +203,8 @@ impl Service {
             pipeline::run_generation(self.plan.clone(), self.resources.clone(), generation, show)
         })
         .await;
-        if !matches!(outcome, Ok(Outcome::Finished)) {
-            // what was given up goes back without blame
-            self.resources.ledger.release_all("handed back at the end".into(), Box::new(|_| ()));
-        }
+        // what was given up goes back without blame
+        self.resources.ledger.release_all("handed back at the end".into(), Box::new(|_| ()));
         ended.cancel();
         // its last tables are written before ours
         let _ = refresher.await;

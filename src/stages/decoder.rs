@@ -79,7 +79,7 @@ impl Stage for Decoder {
         let planes = container.planes().to_vec();
         if interruptions >= self.settings.interruptions_max && !todo.is_empty() {
             let blamed = ticket.of_plane(planes[todo.remove(0).0].index);
-            let reason = format!("the process ended {interruptions} times while this plane was in work");
+            let reason = format!("the process ended {interruptions} times while this file was in work");
             self.books.fail_plane(&blamed, Self::NAME, reason, true).await?;
         }
         let reader = Reader { file: Arc::new(file), container: Arc::new(Mutex::new(container)) };
