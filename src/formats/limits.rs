@@ -7,7 +7,7 @@ pub struct Limits {
     pub plane_bytes_max: u64,
     /// Bytes of one metadata block (a CLX chunk, an XML text, a tag's value), default 64 MiB.
     pub metadata_bytes_max: u64,
-    /// Planes, TIFF directories or ND2 chunks in one file, default 2 000 000.
+    /// Planes, TIFF directories or ND2 chunks in one file, default 500 000.
     pub planes_max: u64,
     /// Nesting of metadata, default 64.
     pub depth_max: u32,
@@ -15,6 +15,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { plane_bytes_max: 1 << 30, metadata_bytes_max: 64 << 20, planes_max: 2_000_000, depth_max: 64 }
+        Self { plane_bytes_max: 1 << 30, metadata_bytes_max: 64 << 20, planes_max: 500_000, depth_max: 64 }
     }
 }
