@@ -136,7 +136,7 @@ pub async fn run_generation(
     let (rejection_out, rejection_in) = rejections::<Ticket>();
 
     let mut line = Assembly::new(&shared.statistics, rejection_out);
-    line.task(watcher::NAME, |_| watcher.run(seen_out, generation.drain));
+    line.task(watcher::NAME, |counters| watcher.run(seen_out, generation.drain, counters));
     line.stage(settler, seen_in, settled_out, LOOKS_AT_ONCE);
     line.stage(decoder, settled_in, decoded_out, pool.n_places);
     line.stage(segmenter, decoded_in, segmented_out, n_threads + 1);

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::control::{self, Request};
+use crate::service::incomplete_files;
 use crate::store::LedgerReader;
 
 use super::{ConfigArgs, Exit, Failure, say};
@@ -29,7 +30,10 @@ pub(super) fn main(args: &StatusArgs) -> Result<Exit, Failure> {
     let state_dir = settings.output.dir.join("state");
     let mut status = match control::ask(&state_dir, &Request::Status)? {
         Some(status) => status,
-        None => serde_json::json!({ "ledger": LedgerReader::open(&state_dir)?.counts()? }),
+        None => {
+            let reader = LedgerReader::open(&state_dir)?;
+            serde_json::json!({ "ledger": reader.counts()?, "incomplete": incomplete_files(&reader)? })
+        }
     };
     let running = status.get("pid").is_some();
     status["running"] = running.into();
@@ -40,26 +44,8 @@ pub(super) fn main(args: &StatusArgs) -> Result<Exit, Failure> {
 fn to_text(status: &Value, running: bool) -> String {
     let mut text = String::new();
     if running {
-        text += &format!(
-            "running: process {}, version {}, for {:.0} s, {}\n",
-            status["pid"],
-            plain(&status["version"]),
-            status["uptime_s"].as_f64().unwrap_or(0.0),
-            plain(&status["supervisor"]["phase"])
-        );
-        if let Some(seconds) = status["disk_full_s"].as_f64() {
-            text += &format!("PAUSED for {seconds:.0} s: the output disk is nearly full\n");
-        }
-        for root in items(&status["roots"]) {
-            text += &format!(
-                "root {}: {}, {}, {} files in {} folders\n",
-                plain(&root["path"]),
-                plain(&root["state"]),
-                plain(&root["noticing"]),
-                root["files"],
-                root["folders"]
-            );
-        }
+        process(&mut text, status);
+        roots(&mut text, &status["roots"]);
         text += &format!(
             "waiting to be whole: {} files; in work: {} files\n",
             status["n_waiting"], status["n_in_work"]
@@ -67,44 +53,86 @@ fn to_text(status: &Value, running: bool) -> String {
         for file in items(&status["waiting"]) {
             text += &format!("  {:<14} {}\n", plain(&file["state"]), plain(&file["file"]));
         }
-        text += &format!(
-            "{:<11} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8}\n",
-            "stage", "in", "out", "rejected", "busy s", "wait in", "wait out"
-        );
-        for stage in items(&status["stages"]) {
-            let seconds = |key: &str| stage[key].as_f64().unwrap_or(0.0);
-            text += &format!(
-                "{:<11} {:>9} {:>9} {:>9} {:>8.1} {:>8.1} {:>8.1}\n",
-                plain(&stage["name"]),
-                stage["n_in"],
-                stage["n_out"],
-                stage["n_rejected"],
-                seconds("busy_s"),
-                seconds("waiting_input_s"),
-                seconds("waiting_output_s")
-            );
-        }
-        let mb = |value: &Value| value.as_u64().unwrap_or(0) >> 20;
-        text += &format!(
-            "memory: {} of {} MB in use, resident {} MB (peak {} MB)\n",
-            mb(&status["memory"]["used"]),
-            mb(&status["memory"]["budget"]),
-            mb(&status["resident_bytes"][0]),
-            mb(&status["resident_bytes"][1])
-        );
     } else {
         text += "not running\n";
     }
+    for file in items(&status["incomplete"]) {
+        let [root, file, reason] = ["root", "file", "reason"].map(|key| plain(&file[key]));
+        text += &format!("  {:<14} {root}/{file}: {reason}\n", "incomplete");
+    }
+    if running {
+        stages(&mut text, &status["stages"]);
+        memory(&mut text, status);
+    }
+    ledger(&mut text, &status["ledger"]);
+    text
+}
+
+fn process(text: &mut String, status: &Value) {
+    *text += &format!(
+        "running: process {}, version {}, for {:.0} s, {}\n",
+        status["pid"],
+        plain(&status["version"]),
+        status["uptime_s"].as_f64().unwrap_or(0.0),
+        plain(&status["supervisor"]["phase"])
+    );
+    if let Some(seconds) = status["disk_full_s"].as_f64() {
+        *text += &format!("PAUSED for {seconds:.0} s: the output disk is nearly full\n");
+    }
+}
+
+fn roots(text: &mut String, roots: &Value) {
+    for root in items(roots) {
+        let [path, state, noticing] = ["path", "state", "noticing"].map(|key| plain(&root[key]));
+        let (files, folders) = (&root["files"], &root["folders"]);
+        *text += &format!("root {path}: {state}, {noticing}, {files} files in {folders} folders\n");
+        for refusal in items(&root["refusals"]) {
+            *text += &format!("  refused        {}\n", plain(refusal));
+        }
+    }
+}
+
+fn stages(text: &mut String, stages: &Value) {
+    *text += &format!(
+        "{:<11} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8}\n",
+        "stage", "in", "out", "rejected", "busy s", "wait in", "wait out"
+    );
+    for stage in items(stages) {
+        let seconds = |key: &str| stage[key].as_f64().unwrap_or(0.0);
+        *text += &format!(
+            "{:<11} {:>9} {:>9} {:>9} {:>8.1} {:>8.1} {:>8.1}\n",
+            plain(&stage["name"]),
+            stage["n_in"],
+            stage["n_out"],
+            stage["n_rejected"],
+            seconds("busy_s"),
+            seconds("waiting_input_s"),
+            seconds("waiting_output_s")
+        );
+    }
+}
+
+fn memory(text: &mut String, status: &Value) {
+    let mb = |value: &Value| value.as_u64().unwrap_or(0) >> 20;
+    *text += &format!(
+        "memory: {} of {} MB in use, resident {} MB (peak {} MB)\n",
+        mb(&status["memory"]["used"]),
+        mb(&status["memory"]["budget"]),
+        mb(&status["resident_bytes"][0]),
+        mb(&status["resident_bytes"][1])
+    );
+}
+
+fn ledger(text: &mut String, ledger: &Value) {
     for part in ["files", "planes"] {
-        let counts = status["ledger"][part].as_object().into_iter().flatten();
+        let counts = ledger[part].as_object().into_iter().flatten();
         let counts: Vec<_> = counts.map(|(state, count)| format!("{state} {count}")).collect();
-        text += &format!(
+        *text += &format!(
             "{part} in the ledger: {}\n",
             if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
         );
     }
-    text += &format!("groups of duplicates: {}\n", status["ledger"]["groups"]);
-    text
+    *text += &format!("groups of duplicates: {}\n", ledger["groups"]);
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
@@ -113,4 +141,32 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_needs_somebodys_attention_is_in_the_text() {
+        let root = json!({
+            "path": "/data/in", "state": "online", "noticing": "events", "files": 3, "folders": 2,
+            "refusals": ["closed: permission denied"],
+        });
+        let status = json!({
+            "pid": 7, "version": "1", "uptime_s": 5.0, "supervisor": { "phase": "running" }, "roots": [root],
+            "n_waiting": 1, "n_in_work": 1, "waiting": [{ "state": "growing", "file": "a.tif" }],
+            "incomplete": [{ "root": "in", "file": "b.nd2", "reason": "no chunk map" }],
+        });
+        let text = to_text(&status, true);
+        for expected in ["closed: permission denied", "growing        a.tif", "in/b.nd2: no chunk map"] {
+            assert!(text.contains(expected), "{expected} in {text}");
+        }
+        let stopped = to_text(&json!({ "incomplete": status["incomplete"] }), false);
+        assert!(
+            stopped.starts_with("not running") && stopped.contains("in/b.nd2: no chunk map"),
+            "{stopped}"
+        );
+    }
 }

@@ -32,7 +32,7 @@ use crate::store::{Ledger, LedgerError, LedgerNotice, LedgerOptions, LedgerReade
 use crate::tuning::{self, Shares, Sharing};
 
 pub use signals::{notify, obey_signals};
-pub use watchtower::{Status, Watchtower};
+pub use watchtower::{IncompleteFile, Status, Watchtower, incomplete_files};
 
 /// Why the service could not start, or ended badly.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::paths::Root;
 use crate::pipeline::Plan;
-use crate::platform::filesystem::{ChangeEvents, change_events};
 use crate::settings::{Keep, Settings};
 use crate::stages::channels::ChannelChoice;
 use crate::stages::settler::{self, Patience};
@@ -20,7 +19,8 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
     let Settings { watch, output, limits, pipeline, segmentation, identity, .. } = &task.settings;
     let rest = |quiet_period| if task.once { Duration::ZERO } else { quiet_period };
     let incomplete_after = rest(watch.incomplete_after);
-    let network = |root: &Root| matches!(change_events(&root.path), Ok(ChangeEvents::PollOnly(_)));
+    // the watcher says which these are: a share may be mounted after the start
+    let network_roots = Arc::default();
     let only = task.only.iter().cloned().chain(std::iter::repeat_with(Vec::new));
     let channel = ChannelChoice::parse(segmentation.channel.as_deref().unwrap_or_default());
     let method = (segmentation.enabled && !task.hash_only).then(Default::default);
@@ -35,16 +35,12 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
             },
             scan_interval: watch.scan_interval,
             once: task.once,
+            network_roots: Arc::clone(&network_roots),
         },
         settler: settler::Settings {
             patience: Patience { quiet_period: rest(watch.quiet_period), incomplete_after },
             patience_network: Patience { quiet_period: rest(watch.quiet_period_network), incomplete_after },
-            network_roots: roots
-                .iter()
-                .filter(|root| network(root))
-                .map(|root| root.id)
-                .collect::<dashmap::DashSet<_>>()
-                .into(),
+            network_roots,
             once: task.once,
             limits: *limits,
             patterns: identity.patterns.clone(),

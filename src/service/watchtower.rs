@@ -13,7 +13,7 @@ use crate::platform::process::{self, ResidentMemory};
 use crate::stages::bookkeeping::{Progress, ProgressSnapshot};
 use crate::stages::settler::WaitingFile;
 use crate::stages::watcher::{self, RootStatus};
-use crate::store::{Counts, LedgerReader};
+use crate::store::{Counts, FileLocation, FileState, LedgerError, LedgerReader};
 
 /// The service as others see it: for `status` and for progress bars. Cheap to clone.
 #[derive(Clone)]
@@ -48,6 +48,8 @@ pub struct Status {
     pub n_waiting: usize,
     /// The first of them.
     pub waiting: Vec<WaitingFile>,
+    /// Files that stay incomplete, the longest first; at most 20.
+    pub incomplete: Vec<IncompleteFile>,
     /// Files of which anything is in work.
     pub n_in_work: usize,
     /// What this run has done so far.
@@ -64,13 +66,50 @@ pub struct Status {
     pub n_workers: usize,
 }
 
+/// A file that was given up waiting for; it is taken up once it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IncompleteFile {
+    /// The root's name in reports.
+    pub root: String,
+    /// The file below its root, as reports name it.
+    pub file: String,
+    /// What is missing.
+    pub reason: String,
+}
+
+/// Incomplete files that a status names.
+const INCOMPLETE_MAX: usize = 20;
+/// Files that are looked through for them.
+const UNFINISHED_MAX: usize = 10_000;
+
+/// The files that stay incomplete, the longest first; at most 20.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub fn incomplete_files(reader: &LedgerReader) -> Result<Vec<IncompleteFile>, LedgerError> {
+    let roots = reader.roots()?;
+    let mut files = reader.unfinished_files(UNFINISHED_MAX)?;
+    files.retain(|file| file.state == FileState::Incomplete);
+    files.truncate(INCOMPLETE_MAX);
+    let name = |file: FileLocation| {
+        let root = roots.iter().find(|root| root.id == file.root_id);
+        let root = root.map(|root| root.name.clone()).unwrap_or_default();
+        let histories = reader.explain(&format!("{root}/{}", file.path.to_report()))?;
+        let own = histories.into_iter().find(|history| history.location.file_id == file.file_id);
+        let last = own.and_then(|mut history| history.events.pop());
+        let reason = last.map(|event| event.reason).unwrap_or_default();
+        Ok(IncompleteFile { root, file: file.path.to_report(), reason })
+    };
+    files.into_iter().map(name).collect()
+}
+
 impl Watchtower {
     /// How the service stands now. Reads the ledger: call it off the runtime's workers.
     pub fn status(&self) -> Status {
         let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (n_waiting, waiting) = view.waiting.snapshot(20);
         let ResidentMemory { now_bytes, peak_bytes } = process::resident_memory();
-        let ledger = LedgerReader::open(&self.resources.state_dir).and_then(|reader| reader.counts());
+        let reader = LedgerReader::open(&self.resources.state_dir).ok();
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
@@ -81,9 +120,10 @@ impl Watchtower {
             roots: view.watch.snapshot(),
             n_waiting,
             waiting,
+            incomplete: reader.as_ref().and_then(|reader| incomplete_files(reader).ok()).unwrap_or_default(),
             n_in_work: self.resources.in_work.len(),
             progress: self.progress.snapshot(),
-            ledger: ledger.ok(),
+            ledger: reader.and_then(|reader| reader.counts().ok()),
             stages: self.resources.statistics.snapshot(),
             memory: self.resources.budget.snapshot(),
             resident_bytes: [now_bytes, peak_bytes],
@@ -102,7 +142,7 @@ impl Watchtower {
         let (settings, state_dir) = (self.watched.clone(), self.resources.state_dir.clone());
         tokio::task::spawn_blocking(move || {
             if let Ok(count) =
-                LedgerReader::open(&state_dir).and_then(|reader| watcher::count_new_files(&settings, &reader))
+                LedgerReader::open(&state_dir).and_then(|reader| watcher::count_new_files(&settings, reader))
             {
                 // whoever asked may be done already
                 let _ = sender.send(count);

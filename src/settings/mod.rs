@@ -59,7 +59,7 @@ pub struct WatchSettings {
     pub quiet_period: Duration,
     /// The same on a network or FUSE file system.
     pub quiet_period_network: Duration,
-    /// Time from the start of one scan to that of the next.
+    /// Time from the end of one scan of the folders to the start of the next.
     pub scan_interval: Duration,
     /// When an unchanged, unfinished file is listed as incomplete.
     pub incomplete_after: Duration,

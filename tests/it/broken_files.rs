@@ -1,6 +1,7 @@
 //! Bad input: a clear reason for the one file, and nothing else is lost.
 
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 
 use scopewatch::formats::Samples;
@@ -102,7 +103,6 @@ fn growing_for_ever_is_waited_for_and_holds_nobody_up() {
     let mut n_grown = 0;
     let file = fs::File::options().append(true).open(&path).unwrap();
     wait_until("the good files are reported", || {
-        use std::io::Write;
         (&file).write_all(&[0; 64]).unwrap();
         n_grown += 1;
         sandbox.lines("files").len() == 2 && n_grown > 20
@@ -110,6 +110,11 @@ fn growing_for_ever_is_waited_for_and_holds_nobody_up() {
     let status = output(scopewatch().arg("status").arg("--json").arg("--out").arg(sandbox.out()));
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(status["n_waiting"], 1, "{status}");
+    let explain = || output(scopewatch().args(["explain", "growing.tif", "--out"]).arg(sandbox.out()));
+    wait_until("the ledger says that it grows", || {
+        (&file).write_all(&[0; 64]).unwrap();
+        String::from_utf8_lossy(&explain().stdout).contains("size or times still change")
+    });
     drop(file);
     assert_eq!(daemon.stop(), Some(0));
     assert_good_are_done(&sandbox);
@@ -128,6 +133,16 @@ fn an_unfinished_file_becomes_an_alert_and_is_taken_up_once_it_is_whole() {
         sandbox.lines("alerts").iter().any(|alert| alert["kind"] == "incomplete")
     });
     assert!(sandbox.lines("files").is_empty(), "an incomplete file has no line");
+    let status = |flags: &[&str]| {
+        let answer = output(scopewatch().arg("status").args(flags).arg("--out").arg(sandbox.out()));
+        String::from_utf8(answer.stdout).unwrap()
+    };
+    let listed: serde_json::Value = serde_json::from_str(&status(&["--json"])).unwrap();
+    let incomplete = &listed["incomplete"][0];
+    assert_eq!((&incomplete["root"], &incomplete["file"]), (&"in".into(), &"half.tif".into()), "{listed}");
+    let reason = incomplete["reason"].as_str().unwrap();
+    assert!(reason.contains("incomplete"), "{reason}");
+    assert!(status(&[]).contains(&format!("in/half.tif: {reason}")));
     sandbox.drop_file("half.tif", &bytes);
     sandbox.wait_for_files(1);
     assert_eq!(daemon.stop(), Some(0));
@@ -228,6 +243,45 @@ fn files_refused_by_their_permissions_are_rejected_and_come_back() {
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o644)).unwrap();
     assert_eq!(scan_unprivileged(&sandbox).unwrap().code(), Some(0));
     assert_eq!(sandbox.reported().get(&("closed.tif".to_owned(), "done".to_owned())), Some(&1));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pipes_and_devices_are_refused_and_not_waited_for() {
+    let sandbox = Sandbox::new();
+    drop_good(&sandbox);
+    let pipe = sandbox.inbox().join("pipe.tif");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (summary, code) = sandbox.scan(&[]);
+    assert_eq!((&summary["files"], code), (&2.into(), 0), "{summary}");
+    let mut command = scopewatch();
+    command.arg("scan").arg(&pipe).arg("--out").arg(sandbox.out()).arg("--json");
+    let ended = output(&mut command);
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("regular file") && said.contains("pipe.tif"), "{said}");
+    assert_good_are_done(&sandbox);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_listed_is_told_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::new();
+    drop_good(&sandbox);
+    let closed = sandbox.drop_file("closed/x.tif", &tiff(&field(3)));
+    let closed = closed.parent().unwrap();
+    fs::set_permissions(closed, fs::Permissions::from_mode(0o000)).unwrap();
+    let scanned = scan_unprivileged(&sandbox).map(|_| scan_unprivileged(&sandbox));
+    fs::set_permissions(closed, fs::Permissions::from_mode(0o755)).unwrap();
+    if scanned.is_none() {
+        eprintln!("not checked: cannot become another user here");
+        return;
+    }
+    assert_good_are_done(&sandbox);
+    let alerts = sandbox.lines("alerts");
+    let told: Vec<_> = alerts.iter().filter(|alert| alert["kind"] == "unreadable_folder").collect();
+    assert_eq!(told.len(), 2, "once in each of the two scans: {alerts:?}");
+    assert_eq!((&told[0]["folder"], &told[0]["root"]), (&"closed".into(), &"in".into()));
 }
 
 #[test]

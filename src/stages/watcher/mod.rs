@@ -2,27 +2,32 @@
 //! only say where to look sooner. A root that is not there is *offline*; nothing is ever taken for deleted.
 
 mod hints;
+mod source;
+mod status;
 mod walk;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior};
+use dashmap::DashSet;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::actor::{MailboxSender, StageError};
+use crate::actor::{MailboxSender, StageCounters, StageError, TrySendError};
 use crate::messages::{InWork, SeenFile};
 use crate::paths::{RelativePath, Root};
-use crate::platform::filesystem::{self, ChangeEvents};
-use crate::store::{Alert, LedgerHandle, LedgerReader};
+use crate::store::{Alert, LedgerError, LedgerHandle, LedgerReader};
 
+use hints::Due;
 pub use hints::Hints;
-use hints::{Due, EventSource};
-pub use walk::{FileFilter, WalkReport};
+use source::{Source, Standing};
+pub use status::{RootStatus, WatchStatus};
+pub use walk::{FileFilter, Refusal, WalkReport};
+use walk::{Ground, Met, Visit};
 
 /// The name in counters, logs and rejections.
 pub const NAME: &str = "watcher";
@@ -38,6 +43,8 @@ pub struct Settings {
     pub scan_interval: Duration,
     /// Walk once and end, instead of watching.
     pub once: bool,
+    /// Roots (by number) on network and FUSE file systems; the watcher keeps it true as roots come and go.
+    pub network_roots: Arc<DashSet<i64>>,
 }
 
 /// A root, and what of it is watched.
@@ -49,48 +56,6 @@ pub struct WatchedRoot {
     pub only: Vec<PathBuf>,
 }
 
-/// How one root stands.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct RootStatus {
-    /// The root's name in reports.
-    pub name: String,
-    /// Where it is.
-    pub path: PathBuf,
-    /// `online` or `offline`.
-    pub state: &'static str,
-    /// `events` or `polled`, with the reason for polling.
-    pub noticing: String,
-    /// Files found by the last whole walk.
-    pub files: u64,
-    /// Folders found by the last whole walk.
-    pub folders: u64,
-    /// How long the last whole walk took.
-    pub walk_s: f64,
-    /// Whole walks so far.
-    pub walks: u64,
-    /// New files that an event led to.
-    pub found_by_event: u64,
-    /// New files that only the periodic walk found.
-    pub found_by_walk: u64,
-    /// Folders and files that could not be listed at the last whole walk, with the reason; the first few.
-    pub refusals: Vec<String>,
-}
-
-/// How all roots stand; shared with whoever shows it.
-#[derive(Debug, Clone, Default)]
-pub struct WatchStatus(Arc<Mutex<Vec<RootStatus>>>);
-
-impl WatchStatus {
-    /// The state of each root, in the order of the settings.
-    pub fn snapshot(&self) -> Vec<RootStatus> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<RootStatus>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The first doer of the line; it has no mailbox, the folders are its input.
 pub struct Watcher {
     settings: Settings,
@@ -100,40 +65,44 @@ pub struct Watcher {
     hints: Arc<Hints>,
     status: WatchStatus,
     sources: Vec<Source>,
+    silence_max: Duration,
 }
+
+/// Where a watcher puts what it finds, what it counts with, and when it ends.
+struct Desk {
+    out: MailboxSender<SeenFile>,
+    counters: Arc<StageCounters>,
+    stop: CancellationToken,
+}
+
+/// A walk that says nothing for this long hangs in a call: its root is taken for offline.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// What a walk may have met that is not looked at yet.
+const MET_MAX: usize = 64;
+/// The shortest pause between two walks of everything that hints ask for, …
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// … and how many times the duration of the last walk it takes.
+const PAUSE_PER_WALK: u32 = 10;
+
+/// [`Ground::walk_named`] or [`Ground::walk_hinted`].
+type WalkFunction = fn(&Ground, &Path, Visit<'_>) -> Result<WalkReport, LedgerError>;
 
 /// Counts the files that a walk of everything would hand out now.
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn count_new_files(settings: &Settings, reader: &LedgerReader) -> Result<u64, crate::store::LedgerError> {
+pub fn count_new_files(settings: &Settings, reader: LedgerReader) -> Result<u64, LedgerError> {
+    let reader = Arc::new(Mutex::new(reader));
     let mut report = WalkReport::default();
     for WatchedRoot { root, only } in &settings.roots {
+        let (root, filter) = (root.clone(), settings.filter.clone());
+        let ground = Ground { root, filter, reader: reader.clone() };
         let everything = [PathBuf::new()];
-        let paths = if only.is_empty() { &everything[..] } else { &only[..] };
-        for path in paths {
-            let visit = &mut |_| ControlFlow::Continue(());
-            report.add(walk::walk_named(root, path, &settings.filter, reader, visit)?);
+        for path in if only.is_empty() { &everything[..] } else { &only[..] } {
+            report.add(ground.walk_named(path, &mut |_| ControlFlow::Continue(()))?);
         }
     }
     Ok(report.new_files)
-}
-
-/// [`walk::walk_named`] or [`walk::walk_hinted`].
-type WalkFunction<R> = fn(
-    &Root,
-    &Path,
-    &FileFilter,
-    &LedgerReader,
-    &mut dyn FnMut(RelativePath) -> ControlFlow<()>,
-) -> Result<R, crate::store::LedgerError>;
-
-/// What is held for one root between walks.
-#[derive(Default)]
-struct Source {
-    events: Option<EventSource>,
-    /// Device and inode of the root when its events were subscribed to: another one means a remount.
-    identity: Option<(u64, u64)>,
 }
 
 impl Watcher {
@@ -145,19 +114,17 @@ impl Watcher {
         in_work: InWork,
         hints: Arc<Hints>,
     ) -> (Self, WatchStatus) {
-        let status = WatchStatus::default();
-        *status.lock() = settings
-            .roots
-            .iter()
-            .map(|WatchedRoot { root, .. }| RootStatus {
-                name: root.name.clone(),
-                path: root.path.clone(),
-                ..Default::default()
-            })
-            .collect();
+        let roots = settings.roots.iter().map(|WatchedRoot { root, .. }| RootStatus {
+            name: root.name.clone(),
+            path: root.path.clone(),
+            ..Default::default()
+        });
+        let status = WatchStatus::new(roots);
         let sources = settings.roots.iter().map(|_| Source::default()).collect();
         let reader = Arc::new(Mutex::new(reader));
-        (Self { settings, reader, ledger, in_work, hints, status: status.clone(), sources }, status)
+        let shown = status.clone();
+        let silence_max = SILENCE_MAX;
+        (Self { settings, reader, ledger, in_work, hints, status, sources, silence_max }, shown)
     }
 
     /// Hands out new files until `stop`; with `once`, until every root has been walked.
@@ -168,23 +135,30 @@ impl Watcher {
         mut self,
         out: MailboxSender<SeenFile>,
         stop: CancellationToken,
+        counters: Arc<StageCounters>,
     ) -> Result<(), StageError> {
-        let mut ticks = tokio::time::interval(self.settings.scan_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let desk = Desk { out, counters, stop };
+        let mut walk_at = Instant::now();
+        // however many hints ask for everything, most of the time is left to other work
+        let mut hinted_walk_from = walk_at;
         loop {
             let hints = self.hints.clone();
             let due = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
-                _ = ticks.tick() => Due::Everything,
-                due = hints.next() => due,
+                () = desk.stop.cancelled() => return Ok(()),
+                () = sleep_until(walk_at) => None,
+                due = hints.next() => Some(due),
             };
             match due {
-                Due::Everything => {
-                    self.walk_everything(&out, &stop).await?;
-                    ticks.reset();
+                None => {
+                    let started = Instant::now();
+                    self.walk_everything(&desk).await?;
+                    let ended = Instant::now();
+                    walk_at = ended + self.settings.scan_interval;
+                    hinted_walk_from = ended + PAUSE_MIN.max((ended - started) * PAUSE_PER_WALK);
                 }
-                Due::Paths(paths) => self.walk_hinted(paths, &out, &stop).await?,
+                Some(Due::Everything) => walk_at = walk_at.min(hinted_walk_from),
+                Some(Due::Paths(paths)) => self.walk_hinted(paths, &desk).await?,
             }
             if self.settings.once {
                 return Ok(());
@@ -192,49 +166,46 @@ impl Watcher {
         }
     }
 
-    async fn walk_everything(
-        &mut self,
-        out: &MailboxSender<SeenFile>,
-        stop: &CancellationToken,
-    ) -> Result<(), StageError> {
+    async fn walk_everything(&mut self, desk: &Desk) -> Result<(), StageError> {
         for index in 0..self.settings.roots.len() {
             if !self.check_root(index).await {
                 continue;
             }
-            let WatchedRoot { root, only } = self.settings.roots[index].clone();
+            let only = self.settings.roots[index].only.clone();
             let started = Instant::now();
-            let mut report = WalkReport::default();
-            let everything = vec![PathBuf::new()];
-            for path in if only.is_empty() { everything } else { only } {
-                report.add(self.on_thread((root.clone(), path), out, stop, walk::walk_named).await?);
+            let mut whole = Some(WalkReport::default());
+            for path in if only.is_empty() { vec![PathBuf::new()] } else { only } {
+                let report = self.walk(index, path, desk, Ground::walk_named).await?;
+                whole = whole.zip(report).map(|(mut whole, report)| {
+                    whole.add(report);
+                    whole
+                });
+                if whole.is_none() {
+                    break;
+                }
             }
+            let Some(report) = whole else { continue };
+            self.tell_refusals(index, &report.refusals);
             let mut roots = self.status.lock();
             let status = &mut roots[index];
             status.walks += 1;
             status.walk_s = started.elapsed().as_secs_f64();
             (status.files, status.folders) = (report.files, report.folders);
             status.found_by_walk += report.new_files;
-            status.refusals =
-                report.refusals.iter().map(|(path, why)| format!("{}: {why}", path.display())).collect();
         }
         Ok(())
     }
 
-    async fn walk_hinted(
-        &mut self,
-        paths: Vec<PathBuf>,
-        out: &MailboxSender<SeenFile>,
-        stop: &CancellationToken,
-    ) -> Result<(), StageError> {
+    async fn walk_hinted(&mut self, paths: Vec<PathBuf>, desk: &Desk) -> Result<(), StageError> {
         for path in paths {
-            let roots = self.settings.roots.iter().enumerate();
-            let found = roots
-                .filter_map(|(index, watched)| Some((index, path.strip_prefix(&watched.root.path).ok()?)))
-                .next();
+            let mut roots = self.settings.roots.iter().enumerate();
+            let found =
+                roots.find_map(|(index, watched)| Some((index, path.strip_prefix(&watched.root.path).ok()?)));
             let Some((index, below)) = found else { continue };
-            let root = self.settings.roots[index].root.clone();
-            let Some(report) = self.on_thread((root, below.to_owned()), out, stop, walk::walk_hinted).await?
-            else {
+            if self.sources[index].is_stuck() {
+                continue;
+            }
+            let Some(report) = self.walk(index, below.to_owned(), desk, Ground::walk_hinted).await? else {
                 continue;
             };
             self.status.lock()[index].found_by_event += report.new_files;
@@ -245,84 +216,141 @@ impl Watcher {
         Ok(())
     }
 
-    /// Walks on a blocking thread; a full mailbox makes the walk wait.
-    async fn on_thread<R: Send + 'static>(
-        &self,
-        (root, path): (Arc<Root>, PathBuf),
-        out: &MailboxSender<SeenFile>,
-        stop: &CancellationToken,
-        walk: WalkFunction<R>,
-    ) -> Result<R, StageError> {
+    /// Walks on a thread of its own and hands out what it finds; new in the report are the files that were handed
+    /// out. `None` when the walk was told to stop, or hangs and is left behind.
+    async fn walk(
+        &mut self,
+        index: usize,
+        path: PathBuf,
+        desk: &Desk,
+        walk: WalkFunction,
+    ) -> Result<Option<WalkReport>, StageError> {
+        let root = self.settings.roots[index].root.clone();
         let (filter, reader) = (self.settings.filter.clone(), self.reader.clone());
-        let (in_work, out, stop) = (self.in_work.clone(), out.clone(), stop.clone());
-        let runtime = tokio::runtime::Handle::current();
-        let walked = tokio::task::spawn_blocking(move || {
-            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            walk(&root, &path, &filter, &reader, &mut |path| {
-                let Some(ticket) = in_work.ticket(&root, path) else { return ControlFlow::Continue(()) };
-                if stop.is_cancelled() || runtime.block_on(out.send(SeenFile { ticket })).is_err() {
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
+        let ground = Ground { root: root.clone(), filter, reader };
+        let (say, mut heard) = mpsc::channel(MET_MAX);
+        let walking = tokio::task::spawn_blocking(move || {
+            // once nobody listens any more, the walk ends with the next thing that it meets
+            walk(&ground, &path, &mut |met| match say.blocking_send(met) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
             })
         });
-        walked.await.map_err(StageError::fatal)?.map_err(StageError::fatal)
+        let _work = desk.counters.begin_work();
+        let mut n_handed_out = 0;
+        loop {
+            let met = tokio::select! {
+                biased;
+                () = desk.stop.cancelled() => return Ok(None),
+                met = timeout(self.silence_max, heard.recv()) => met,
+            };
+            desk.counters.progress();
+            match met {
+                Ok(Some(Met::Beat)) => {}
+                Ok(Some(Met::New(path))) => {
+                    let Some(ticket) = self.in_work.ticket(&root, path) else { continue };
+                    if !desk.hand_out(SeenFile { ticket }).await {
+                        return Ok(None);
+                    }
+                    n_handed_out += 1;
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    self.sources[index].leave_behind(walking.abort_handle());
+                    self.go_offline(index, SILENT);
+                    return Ok(None);
+                }
+            }
+        }
+        let report = walking.await.map_err(StageError::fatal)?.map_err(StageError::fatal)?;
+        Ok(Some(WalkReport { new_files: n_handed_out, ..report }))
     }
 
-    /// Whether the root is there; subscribes to its events when it has come, or come back as another file system.
+    /// Whether the root is there and answers.
     async fn check_root(&mut self, index: usize) -> bool {
         let root = self.settings.roots[index].root.clone();
-        let identity = tokio::task::spawn_blocking({
-            let path = root.path.clone();
-            move || path.is_dir().then(|| filesystem::stat_path(&path).ok()).flatten()
-        });
-        let identity = identity.await.ok().flatten().map(|stat| (stat.device, stat.inode));
+        let hints = (!self.settings.once).then_some(&self.hints);
         let source = &mut self.sources[index];
-        if identity.is_none() {
-            source.events = None;
-            source.identity = None;
-            self.go_offline(index, &root);
-            return false;
+        match source.check(&root.path, hints, source::ask).await {
+            Standing::Absent => self.go_offline(index, ABSENT),
+            Standing::Silent => self.go_offline(index, SILENT),
+            Standing::Online(None) => return true,
+            Standing::Online(Some(noticing)) => {
+                if source.is_network() {
+                    self.settings.network_roots.insert(root.id);
+                } else {
+                    self.settings.network_roots.remove(&root.id);
+                }
+                info!(root = %root.path.display(), noticing, "the root is online");
+                let mut roots = self.status.lock();
+                (roots[index].state, roots[index].noticing) = ("online", noticing);
+                return true;
+            }
         }
-        if source.identity != identity {
-            source.events = None;
-            source.identity = identity;
-            let noticing = self.subscribe(index, &root.path).await;
-            info!(root = %root.path.display(), noticing, "the root is online");
-            let mut roots = self.status.lock();
-            (roots[index].state, roots[index].noticing) = ("online", noticing);
-        }
-        true
+        false
     }
 
-    fn go_offline(&self, index: usize, root: &Root) {
-        let was = std::mem::replace(&mut self.status.lock()[index].state, "offline");
-        if was != "offline" {
-            warn!(root = %root.path.display(), "the root is not there; it is offline, nothing in it is taken for deleted");
-            let text = format!("the watched folder {} is not there", root.path.display());
+    fn go_offline(&self, index: usize, (state, why): (&'static str, &str)) {
+        let was = std::mem::replace(&mut self.status.lock()[index].state, state);
+        if was != state {
+            let Root { name, path, .. } = &*self.settings.roots[index].root;
+            warn!(root = %path.display(), why, "the root is offline, nothing in it is taken for deleted");
+            let text = format!("the watched folder {} {why}", path.display());
             let mut alert = Alert { kind: "root_offline".into(), text, ..Alert::default() };
-            alert.fields.insert("root".into(), root.name.clone().into());
+            alert.fields.insert("root".into(), name.clone().into());
             self.ledger.emit_alert(alert, Box::new(|_| ()));
         }
     }
 
-    /// Subscribes to events where they can be expected; says how changes will be noticed.
-    async fn subscribe(&mut self, index: usize, path: &Path) -> String {
-        if self.settings.once {
-            return "walked once".to_owned();
+    /// Shows what the last walk could not look at: in the log when that has changed, as an alert once for each path.
+    fn tell_refusals(&mut self, index: usize, refusals: &[Refusal]) {
+        let root = self.settings.roots[index].root.clone();
+        let texts: Vec<_> = refusals
+            .iter()
+            .map(|refused| format!("{}: {}", refused.path.display(), refused.reason))
+            .collect();
+        let shown = std::mem::replace(&mut self.status.lock()[index].refusals, texts.clone());
+        if let Some(first) = texts.first().filter(|_| shown != texts) {
+            warn!(root = %root.path.display(), n = texts.len(), first, "not everything can be looked at");
         }
-        let (path, hints) = (path.to_owned(), self.hints.clone());
-        let subscribed = tokio::task::spawn_blocking(move || match filesystem::change_events(&path) {
-            Ok(ChangeEvents::Local) => EventSource::new(&path, hints),
-            Ok(ChangeEvents::PollOnly(kind)) => Err(format!("{kind} file system")),
-            Err(error) => Err(error.to_string()),
-        });
-        match subscribed.await.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(events) => {
-                self.sources[index].events = Some(events);
-                "events".to_owned()
+        for Refusal { path, is_folder, reason } in refusals {
+            if !self.sources[index].is_news(path) {
+                continue;
             }
-            Err(reason) => format!("polled ({reason})"),
+            let kind = if *is_folder { "unreadable_folder" } else { "unreadable_file" };
+            let text = format!("{} cannot be looked at: {reason}", root.path.join(path).display());
+            let mut alert = Alert { kind: kind.into(), text, ..Alert::default() };
+            alert.fields.insert("root".into(), root.name.clone().into());
+            let below = RelativePath::new(path.as_path()).to_report();
+            alert.fields.insert(if *is_folder { "folder" } else { "file" }.into(), below.into());
+            self.ledger.emit_alert(alert, Box::new(|_| ()));
         }
     }
 }
+
+/// States of a root that cannot be walked, and why.
+const ABSENT: (&str, &str) = ("offline", "is not there");
+const SILENT: (&str, &str) = ("offline (does not answer)", "does not answer");
+
+impl Desk {
+    /// Hands a file out; waits, and counts the wait, while the mailbox is full. False when the work is to end.
+    async fn hand_out(&self, seen: SeenFile) -> bool {
+        let sent = match self.out.try_send(seen) {
+            Ok(()) => true,
+            Err(TrySendError::Closed(_)) => false,
+            Err(TrySendError::Full(seen)) => {
+                let _wait = self.counters.begin_waiting_output();
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => false,
+                    sent = self.out.send(seen) => sent.is_ok(),
+                }
+            }
+        };
+        self.counters.add_out(sent.into());
+        sent
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{DirEntry, Metadata};
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use globset::GlobSet;
 
@@ -32,130 +34,171 @@ pub struct WalkReport {
     pub new_files: u64,
     /// Folders walked.
     pub folders: u64,
-    /// Folders and files that could not be listed, with the reason; at most [`REFUSALS_MAX`].
-    pub refusals: Vec<(PathBuf, String)>,
+    /// What could not be looked at; at most [`REFUSALS_MAX`].
+    pub refusals: Vec<Refusal>,
 }
+
+/// A folder that cannot be listed, or a file that cannot be taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Below the root.
+    pub path: PathBuf,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a walk says while it goes on.
+#[derive(Debug)]
+pub(super) enum Met {
+    /// A folder, or many entries of one: it goes on.
+    Beat,
+    /// A file that the ledger does not know as it is now.
+    New(RelativePath),
+}
+
+/// Hears of each thing met; the walk ends when it breaks.
+pub(super) type Visit<'a> = &'a mut dyn FnMut(Met) -> ControlFlow<()>;
 
 /// Refusals remembered in one report.
 pub(super) const REFUSALS_MAX: usize = 20;
+/// Entries of a folder between two beats.
+const ENTRIES_PER_BEAT: usize = 500;
 
-/// Looks at one path below `root` that a hint named: a file itself, a folder with everything below it. `None` when
-/// no walk would come there.
-///
-/// # Errors
-/// As for [`walk`].
-pub(super) fn walk_hinted(
-    root: &Root,
-    path: &Path,
-    filter: &FileFilter,
-    reader: &LedgerReader,
-    visit: &mut dyn FnMut(RelativePath) -> ControlFlow<()>,
-) -> Result<Option<WalkReport>, LedgerError> {
-    let Ok(metadata) = std::fs::symlink_metadata(root.path.join(path)) else { return Ok(None) };
-    if metadata.is_dir() {
-        let walked = filter.reaches(path).then(|| walk(root, path, filter, reader, visit));
-        return walked.transpose();
-    }
-    if !metadata.is_file()
-        || !filter.takes(path)
-        || !path.parent().is_some_and(|folder| filter.reaches(folder))
-    {
-        return Ok(None);
-    }
-    visit_file(root, path, &metadata, reader, visit).map(Some)
+/// Where a walk goes, and what it compares with. The reader is held only while the ledger is asked: a walk may hang in
+/// a call on a dead share.
+#[derive(Clone)]
+pub(super) struct Ground {
+    pub(super) root: Arc<Root>,
+    pub(super) filter: FileFilter,
+    pub(super) reader: Arc<Mutex<LedgerReader>>,
 }
 
-fn visit_file(
-    root: &Root,
-    path: &Path,
-    metadata: &Metadata,
-    reader: &LedgerReader,
-    visit: &mut dyn FnMut(RelativePath) -> ControlFlow<()>,
-) -> Result<WalkReport, LedgerError> {
-    let path = RelativePath::new(path);
-    let stat = filesystem::stat_of(metadata);
-    let known = reader.find_file(root.id, &path)?;
-    let is_new = known.is_none_or(|known| !needs_nothing(known.state) || known.stat != stat);
-    if is_new {
-        // one file only: there is nothing to break off
-        let _ = visit(path);
-    }
-    Ok(WalkReport { files: 1, new_files: is_new.into(), ..Default::default() })
-}
-
-/// Looks at one path below `root` that the user named: a file whatever the filter says, a folder as [`walk`] does.
-///
-/// # Errors
-/// As for [`walk`].
-pub(super) fn walk_named(
-    root: &Root,
-    path: &Path,
-    filter: &FileFilter,
-    reader: &LedgerReader,
-    visit: &mut dyn FnMut(RelativePath) -> ControlFlow<()>,
-) -> Result<WalkReport, LedgerError> {
-    match std::fs::metadata(root.path.join(path)) {
-        Ok(metadata) if metadata.is_dir() => walk(root, path, filter, reader, visit),
-        Ok(metadata) => visit_file(root, path, &metadata, reader, visit),
-        Err(error) => {
-            let refusals = vec![(path.to_owned(), error.to_string())];
-            Ok(WalkReport { refusals, ..Default::default() })
+impl Ground {
+    /// Looks at one path below the root that a hint named: a file itself, a folder with everything below it; nothing
+    /// where no walk would come.
+    ///
+    /// # Errors
+    /// As for [`Ground::walk`].
+    pub(super) fn walk_hinted(&self, path: &Path, visit: Visit<'_>) -> Result<WalkReport, LedgerError> {
+        let nothing = Ok(WalkReport::default());
+        let Ok(metadata) = std::fs::symlink_metadata(self.root.path.join(path)) else { return nothing };
+        if metadata.is_dir() {
+            return if self.filter.reaches(path) { self.walk(path, visit) } else { nothing };
         }
+        let is_reached = path.parent().is_some_and(|folder| self.filter.reaches(folder));
+        if !metadata.is_file() || !self.filter.takes(path) || !is_reached {
+            return nothing;
+        }
+        self.visit_file(path, &metadata, visit)
     }
-}
 
-/// Walks `folder` (below `root`) and everything under it in the order of names; hands each file that the ledger does
-/// not know as it is now to `visit`, until that breaks. Symbolic links are not followed: neither out of the root nor
-/// into a loop.
-///
-/// # Errors
-/// When the ledger cannot be read. Folders that cannot be listed are in the report.
-fn walk(
-    root: &Root,
-    folder: &Path,
-    filter: &FileFilter,
-    reader: &LedgerReader,
-    visit: &mut dyn FnMut(RelativePath) -> ControlFlow<()>,
-) -> Result<WalkReport, LedgerError> {
-    let mut report = WalkReport::default();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        report.folders += 1;
-        let known = Known::load(reader, root, &folder)?;
-        let listed = match list(&root.path.join(&folder)) {
+    /// Looks at one path below the root that the user named: a file whatever the filter says, a folder as
+    /// [`Ground::walk`] does.
+    ///
+    /// # Errors
+    /// As for [`Ground::walk`].
+    pub(super) fn walk_named(&self, path: &Path, visit: Visit<'_>) -> Result<WalkReport, LedgerError> {
+        let reason = match std::fs::metadata(self.root.path.join(path)) {
+            Ok(metadata) if metadata.is_dir() => return self.walk(path, visit),
+            Ok(metadata) if metadata.is_file() => return self.visit_file(path, &metadata, visit),
+            Ok(_) => "expected a regular file or a folder".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let mut report = WalkReport::default();
+        report.refuse(Refusal { path: path.to_owned(), is_folder: false, reason });
+        Ok(report)
+    }
+
+    fn visit_file(
+        &self,
+        path: &Path,
+        metadata: &Metadata,
+        visit: Visit<'_>,
+    ) -> Result<WalkReport, LedgerError> {
+        let path = RelativePath::new(path);
+        let stat = filesystem::stat_of(metadata);
+        let known = self.reader().find_file(self.root.id, &path)?;
+        let is_new = known.is_none_or(|known| !needs_nothing(known.state) || known.stat != stat);
+        if is_new {
+            // one file only: there is nothing to break off
+            let _ = visit(Met::New(path));
+        }
+        Ok(WalkReport { files: 1, new_files: is_new.into(), ..Default::default() })
+    }
+
+    /// Walks `folder` (below the root) and everything under it in the order of names; hands each file that the ledger
+    /// does not know as it is now to `visit`, until that breaks. Symbolic links are not followed: neither out of the
+    /// root nor into a loop.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read. Folders that cannot be listed are in the report.
+    fn walk(&self, folder: &Path, visit: Visit<'_>) -> Result<WalkReport, LedgerError> {
+        let mut report = WalkReport::default();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            if visit(Met::Beat).is_break() {
+                break;
+            }
+            report.folders += 1;
+            let below = folders.len();
+            if self.walk_one(&folder, &mut folders, &mut report, visit)?.is_break() {
+                break;
+            }
+            // a stack turns the order round: the last pushed is walked first
+            folders[below..].reverse();
+        }
+        Ok(report)
+    }
+
+    /// Looks at the files of one folder, and adds the folders in it to `folders`.
+    fn walk_one(
+        &self,
+        folder: &Path,
+        folders: &mut Vec<PathBuf>,
+        report: &mut WalkReport,
+        visit: Visit<'_>,
+    ) -> Result<ControlFlow<()>, LedgerError> {
+        let known = Known::load(&self.reader(), &self.root, folder)?;
+        let listed = match list(&self.root.path.join(folder), visit) {
             Ok(listed) => listed,
-            Err(reason) => {
-                report.refuse(folder, reason);
-                continue;
+            Err(error) => {
+                report.refuse_unless_gone(folder.to_owned(), true, &error);
+                return Ok(ControlFlow::Continue(()));
             }
         };
-        let below = folders.len();
-        for entry in listed {
+        for (number, entry) in listed.iter().enumerate() {
+            if number % ENTRIES_PER_BEAT == 0 && visit(Met::Beat).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
             let path = folder.join(entry.file_name());
             match entry.file_type() {
-                Err(error) => report.refuse(path, error.to_string()),
+                Err(error) => report.refuse_unless_gone(path, false, &error),
                 Ok(kind) if kind.is_dir() => {
-                    if filter.enters(&path) {
+                    if self.filter.enters(&path) {
                         folders.push(path);
                     }
                 }
-                Ok(kind) if kind.is_file() && filter.takes(&path) => {
+                Ok(kind) if kind.is_file() && self.filter.takes(&path) => {
                     report.files += 1;
-                    if known.is_settled_as_it_is(&entry) {
+                    if known.is_settled_as_it_is(entry) {
                         continue;
                     }
                     report.new_files += 1;
-                    if visit(RelativePath::new(path)).is_break() {
-                        return Ok(report);
+                    if visit(Met::New(RelativePath::new(path))).is_break() {
+                        return Ok(ControlFlow::Break(()));
                     }
                 }
                 Ok(_) => (),
             }
         }
-        // a stack turns the order round: the last pushed is walked first
-        folders[below..].reverse();
+        Ok(ControlFlow::Continue(()))
     }
-    Ok(report)
+
+    fn reader(&self) -> MutexGuard<'_, LedgerReader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl FileFilter {
@@ -184,12 +227,19 @@ impl WalkReport {
         self.files += other.files;
         self.new_files += other.new_files;
         self.folders += other.folders;
-        other.refusals.into_iter().for_each(|(path, reason)| self.refuse(path, reason));
+        other.refusals.into_iter().for_each(|refusal| self.refuse(refusal));
     }
 
-    fn refuse(&mut self, path: PathBuf, reason: String) {
+    fn refuse(&mut self, refusal: Refusal) {
         if self.refusals.len() < REFUSALS_MAX {
-            self.refusals.push((path, reason));
+            self.refusals.push(refusal);
+        }
+    }
+
+    /// What has gone since its folder was listed is not refused.
+    fn refuse_unless_gone(&mut self, path: PathBuf, is_folder: bool, error: &std::io::Error) {
+        if error.kind() != ErrorKind::NotFound {
+            self.refuse(Refusal { path, is_folder, reason: error.to_string() });
         }
     }
 }
@@ -222,9 +272,15 @@ fn needs_nothing(state: FileState) -> bool {
     state.is_settled() || state == FileState::Incomplete
 }
 
-fn list(folder: &Path) -> Result<Vec<DirEntry>, String> {
-    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let mut entries = entries.map_err(|error| error.to_string())?;
+fn list(folder: &Path, visit: Visit<'_>) -> std::io::Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        entries.push(entry?);
+        // whether to go on is asked again before the first entry is looked at
+        if entries.len() % ENTRIES_PER_BEAT == 0 && visit(Met::Beat).is_break() {
+            break;
+        }
+    }
     entries.sort_by_key(DirEntry::file_name);
     Ok(entries)
 }
