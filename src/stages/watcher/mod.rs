@@ -84,6 +84,11 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// … and how many times the duration of the last walk it takes.
 const PAUSE_PER_WALK: u32 = 10;
 
+/// Walks of a scan: a file that changes under every reading is left for the next one.
+const WALKS_ONCE_MAX: usize = 3;
+/// How often a scan looks whether everything it handed out is done.
+const IN_WORK_LOOK: Duration = Duration::from_millis(20);
+
 /// [`Ground::walk_named`] or [`Ground::walk_hinted`].
 type WalkFunction = fn(&Ground, &Path, Visit<'_>) -> Result<WalkReport, LedgerError>;
 
@@ -138,6 +143,9 @@ impl Watcher {
         counters: Arc<StageCounters>,
     ) -> Result<(), StageError> {
         let desk = Desk { out, counters, stop };
+        if self.settings.once {
+            return self.walk_once(&desk).await;
+        }
         let mut walk_at = Instant::now();
         // however many hints ask for everything, most of the time is left to other work
         let mut hinted_walk_from = walk_at;
@@ -160,13 +168,12 @@ impl Watcher {
                 Some(Due::Everything) => walk_at = walk_at.min(hinted_walk_from),
                 Some(Due::Paths(paths)) => self.walk_hinted(paths, &desk).await?,
             }
-            if self.settings.once {
-                return Ok(());
-            }
         }
     }
 
-    async fn walk_everything(&mut self, desk: &Desk) -> Result<(), StageError> {
+    /// Walks every root; how many files that handed out.
+    async fn walk_everything(&mut self, desk: &Desk) -> Result<u64, StageError> {
+        let mut n_handed_out = 0;
         for index in 0..self.settings.roots.len() {
             if !self.check_root(index).await {
                 continue;
@@ -192,6 +199,20 @@ impl Watcher {
             status.walk_s = started.elapsed().as_secs_f64();
             (status.files, status.folders) = (report.files, report.folders);
             status.found_by_walk += report.new_files;
+            n_handed_out += report.new_files;
+        }
+        Ok(n_handed_out)
+    }
+
+    /// Walks until a walk hands nothing out: files that changed while they were read are taken up again.
+    async fn walk_once(&mut self, desk: &Desk) -> Result<(), StageError> {
+        for _ in 0..WALKS_ONCE_MAX {
+            if self.walk_everything(desk).await? == 0 {
+                break;
+            }
+            while !self.in_work.is_empty() && !desk.stop.is_cancelled() {
+                tokio::time::sleep(IN_WORK_LOOK).await;
+            }
         }
         Ok(())
     }
