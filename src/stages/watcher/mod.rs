@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dashmap::DashSet;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -192,7 +192,7 @@ impl Watcher {
                 }
             }
             let Some(report) = whole else { continue };
-            self.tell_refusals(index, &report.refusals);
+            self.tell_refusals(index, &report.refusals).await;
             let mut roots = self.status.lock();
             let status = &mut roots[index];
             status.walks += 1;
@@ -278,7 +278,7 @@ impl Watcher {
                 Ok(None) => break,
                 Err(_) => {
                     self.sources[index].leave_behind(walking.abort_handle());
-                    self.go_offline(index, SILENT);
+                    self.go_offline(index, SILENT).await;
                     return Ok(None);
                 }
             }
@@ -293,8 +293,8 @@ impl Watcher {
         let hints = (!self.settings.once).then_some(&self.hints);
         let source = &mut self.sources[index];
         match source.check(&root.path, hints, source::ask).await {
-            Standing::Absent => self.go_offline(index, ABSENT),
-            Standing::Silent => self.go_offline(index, SILENT),
+            Standing::Absent => self.go_offline(index, ABSENT).await,
+            Standing::Silent => self.go_offline(index, SILENT).await,
             Standing::Online(None) => return true,
             Standing::Online(Some(noticing)) => {
                 if source.is_network() {
@@ -311,7 +311,7 @@ impl Watcher {
         false
     }
 
-    fn go_offline(&self, index: usize, (state, why): (&'static str, &str)) {
+    async fn go_offline(&self, index: usize, (state, why): (&'static str, &str)) {
         let was = std::mem::replace(&mut self.status.lock()[index].state, state);
         if was != state {
             let Root { name, path, .. } = &*self.settings.roots[index].root;
@@ -319,12 +319,12 @@ impl Watcher {
             let text = format!("the watched folder {} {why}", path.display());
             let mut alert = Alert { kind: "root_offline".into(), text, ..Alert::default() };
             alert.fields.insert("root".into(), name.clone().into());
-            self.ledger.emit_alert(alert, Box::new(|_| ()));
+            self.alert(alert).await;
         }
     }
 
     /// Shows what the last walk could not look at: in the log when that has changed, as an alert once for each path.
-    fn tell_refusals(&mut self, index: usize, refusals: &[Refusal]) {
+    async fn tell_refusals(&mut self, index: usize, refusals: &[Refusal]) {
         let root = self.settings.roots[index].root.clone();
         let texts: Vec<_> = refusals
             .iter()
@@ -344,7 +344,21 @@ impl Watcher {
             alert.fields.insert("root".into(), root.name.clone().into());
             let below = RelativePath::new(path.as_path()).to_report();
             alert.fields.insert(if *is_folder { "folder" } else { "file" }.into(), below.into());
-            self.ledger.emit_alert(alert, Box::new(|_| ()));
+            self.alert(alert).await;
+        }
+    }
+
+    /// Writes an alert down; waits for its commit where the process may end right after the walk.
+    async fn alert(&self, alert: Alert) {
+        let (say, committed) = oneshot::channel();
+        let reply = move |_| {
+            // nobody waits while the roots are watched
+            let _ = say.send(());
+        };
+        self.ledger.emit_alert(alert, Box::new(reply));
+        if self.settings.once {
+            // a ledger that has failed ends the pipeline by itself
+            let _ = committed.await;
         }
     }
 }

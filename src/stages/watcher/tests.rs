@@ -46,7 +46,7 @@ impl World {
 }
 
 /// Counters as a line gives them, with a mailbox for `n` files.
-fn desk(n: usize) -> (Desk, Mailbox<SeenFile>) {
+fn desk(n: usize) -> (Desk, Mailbox<SeenFile>, Assembly<()>) {
     let (sender, _) = rejections::<()>();
     let mut line = Assembly::new(&Statistics::default(), sender);
     let mut counters = None;
@@ -55,7 +55,7 @@ fn desk(n: usize) -> (Desk, Mailbox<SeenFile>) {
         std::future::pending::<Result<(), Closed>>()
     });
     let (out, seen) = mailbox(n);
-    (Desk { out, counters: counters.unwrap(), stop: CancellationToken::new() }, seen)
+    (Desk { out, counters: counters.unwrap(), stop: CancellationToken::new() }, seen, line)
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn only_files_that_were_handed_out_count_as_found() {
     let world = World::new();
     ["1.tif", "2.tif"].iter().for_each(|name| std::fs::write(world.path("a").join(name), b"x").unwrap());
     let (mut watcher, status) = world.watcher();
-    let (desk, mut seen) = desk(8);
+    let (desk, mut seen, _line) = desk(8);
     watcher.walk_everything(&desk).await.unwrap();
     watcher.walk_everything(&desk).await.unwrap();
     let named = watcher.settings.roots[0].root.path.join("1.tif");
@@ -84,7 +84,7 @@ async fn a_walk_that_hangs_is_left_behind_and_the_other_roots_go_on() {
     std::fs::write(world.path("b/x.tif"), b"x").unwrap();
     let (mut watcher, status) = world.watcher();
     watcher.silence_max = Duration::from_millis(100);
-    let (desk, mut seen) = desk(8);
+    let (desk, mut seen, _line) = desk(8);
     watcher.walk_everything(&desk).await.unwrap();
     drop(seen.recv().await.unwrap());
 
@@ -114,7 +114,7 @@ async fn hints_for_everything_leave_a_pause_between_walks() {
     let world = World::new();
     let (mut watcher, status) = world.watcher();
     watcher.settings.once = false;
-    let (Desk { out, counters, stop }, _seen) = desk(8);
+    let (Desk { out, counters, stop }, _seen, _line) = desk(8);
     let running = tokio::spawn(watcher.run(out, stop.clone(), counters));
     let started = Instant::now();
     while started.elapsed() < PAUSE_MIN * 5 / 2 {
@@ -134,7 +134,7 @@ async fn a_full_mailbox_counts_as_waiting_for_output_and_the_walk_can_be_stopped
         std::fs::write(world.path("a").join(format!("{number}.tif")), b"x").unwrap();
     }
     let (mut watcher, _) = world.watcher();
-    let (desk, _seen) = desk(1);
+    let (desk, _seen, _line) = desk(1);
     let (counters, stop) = (desk.counters.clone(), desk.stop.clone());
     let walking = tokio::spawn(async move { watcher.walk_everything(&desk).await });
     while counters.snapshot().n_out < 1 {
@@ -143,5 +143,7 @@ async fn a_full_mailbox_counts_as_waiting_for_output_and_the_walk_can_be_stopped
     tokio::time::sleep(Duration::from_millis(100)).await;
     stop.cancel();
     walking.await.unwrap().unwrap();
-    assert_eq!(counters.snapshot().n_out, 1);
+    let counted = counters.snapshot();
+    assert_eq!(counted.n_out, 1);
+    assert!(counted.waiting_output_s > 0.09, "{counted:?}");
 }
