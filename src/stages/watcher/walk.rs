@@ -34,7 +34,7 @@ pub struct WalkReport {
     pub new_files: u64,
     /// Folders walked.
     pub folders: u64,
-    /// What could not be looked at; at most [`REFUSALS_MAX`].
+    /// What could not be looked at; the first twenty.
     pub refusals: Vec<Refusal>,
 }
 
