@@ -258,7 +258,8 @@ fn pipes_and_devices_are_refused_and_not_waited_for() {
     command.arg("scan").arg(&pipe).arg("--out").arg(sandbox.out()).arg("--json");
     let ended = output(&mut command);
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(said.contains("regular file") && said.contains("pipe.tif"), "{said}");
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("expected a file or a folder") && said.contains("pipe.tif"), "{said}");
     assert_good_are_done(&sandbox);
 }
 
