@@ -64,7 +64,7 @@ fn main() -> Result<()> {
         WriteCompression::None,
     )?;
     let whole = encode(std::slice::from_ref(&first), &WriteOptions::default())?;
-    fs::write(tiffs.join("plate1_A01_s1_w1.tif"), [b"II*\0".as_slice(), &[0xFF; 600]].concat())?;
+    fs::write(tiffs.join("plate1_A01_s1_w1.tif"), b"these bytes are no image")?;
     fs::write(tiffs.join("plate1_A02_s1_w1.tif"), &whole[..whole.len() / 2])?;
     write_nd2(&args.dir.join("run1/WellC03_ChannelDAPI,GFP_Seq0000.nd2"), &settings, args.seed)
 }
