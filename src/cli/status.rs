@@ -102,9 +102,9 @@ fn stages(text: &mut String, stages: &Value) {
         *text += &format!(
             "{:<11} {:>9} {:>9} {:>9} {:>8.1} {:>8.1} {:>8.1}\n",
             plain(&stage["name"]),
-            stage["n_in"],
-            stage["n_out"],
-            stage["n_rejected"],
+            plain(&stage["n_in"]),
+            plain(&stage["n_out"]),
+            plain(&stage["n_rejected"]),
             seconds("busy_s"),
             seconds("waiting_input_s"),
             seconds("waiting_output_s")
