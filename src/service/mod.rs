@@ -26,6 +26,7 @@ use crate::platform::process;
 use crate::reports::{CurrentTables, ObjectTables, ReportNotice, ReportOptions, ReportWriter, next_refresh};
 use crate::settings::{Folders, Settings};
 use crate::stages::bookkeeping::{Bookkeeping, Progress};
+use crate::stages::pause::PauseSwitch;
 use crate::stages::space::SpaceGate;
 use crate::stages::watcher::Hints;
 use crate::store::{Ledger, LedgerError, LedgerNotice, LedgerOptions, LedgerReader};
@@ -121,6 +122,8 @@ impl Service {
         let tables = ObjectTables::new(&state_dir, output.join("objects"));
         let attempts_max = if task.once { 1 } else { task.settings.pipeline.attempts_max };
         let reader = LedgerReader::open(&state_dir)?;
+        // whoever scans finished folders wants it now
+        let pause = PauseSwitch::new(if task.once { None } else { reader.pause()? });
         let books = Bookkeeping::new(
             (ledger.handle(), reader),
             io.clone(),
@@ -141,6 +144,7 @@ impl Service {
             io,
             budget: ByteBudget::new(memory_bytes),
             space,
+            pause,
             in_work: InWork::default(),
             hints: Arc::new(Hints::default()),
             picture_bytes: count_pictures(output.join("objects")),
