@@ -1,5 +1,6 @@
 //! One process at work on one output folder: opens what the pipeline shares, keeps it running, ends it in order.
 
+mod orders;
 mod plan;
 mod signals;
 mod watchtower;
@@ -32,6 +33,7 @@ use crate::stages::watcher::Hints;
 use crate::store::{Ledger, LedgerError, LedgerNotice, LedgerOptions, LedgerReader};
 use crate::tuning::{self, Shares, Sharing};
 
+pub use orders::{OrderError, Which, pause_for, retry};
 pub use signals::{notify, obey_signals};
 pub use watchtower::{IncompleteFile, Status, Watchtower, incomplete_files};
 

@@ -13,7 +13,7 @@ use crate::platform::process::{self, ResidentMemory};
 use crate::stages::bookkeeping::{Progress, ProgressSnapshot};
 use crate::stages::settler::WaitingFile;
 use crate::stages::watcher::{self, RootStatus};
-use crate::store::{Counts, FileLocation, FileState, LedgerError, LedgerReader};
+use crate::store::{Counts, FileLocation, FileState, LedgerError, LedgerReader, Pause};
 
 /// The service as others see it: for `status` and for progress bars. Cheap to clone.
 #[derive(Clone)]
@@ -40,6 +40,8 @@ pub struct Status {
     pub uptime_s: f64,
     /// Running, draining and so on.
     pub supervisor: SupervisorStatus,
+    /// The pause that an operator has ordered; null while there is none.
+    pub pause: Option<Pause>,
     /// For how long the output disk has been too full, in seconds; null while it is not.
     pub disk_full_s: Option<f64>,
     /// The roots.
@@ -116,6 +118,7 @@ impl Watchtower {
             run_id: self.run_id.clone(),
             uptime_s: self.started.elapsed().as_secs_f64(),
             supervisor: (*self.supervision.status.current()).clone(),
+            pause: self.resources.pause.current(),
             disk_full_s: self.resources.space.paused_for().map(|paused| paused.as_secs_f64()),
             roots: view.watch.snapshot(),
             n_waiting,
