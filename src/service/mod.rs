@@ -1,8 +1,10 @@
 //! One process at work on one output folder: opens what the pipeline shares, keeps it running, ends it in order.
 
+mod heartbeat;
 mod orders;
 mod plan;
 mod signals;
+mod vitals;
 mod watchtower;
 
 use std::collections::BTreeSet;
@@ -33,6 +35,7 @@ use crate::stages::watcher::Hints;
 use crate::store::{Ledger, LedgerError, LedgerNotice, LedgerOptions, LedgerReader};
 use crate::tuning::{self, Shares, Sharing};
 
+pub use heartbeat::beat;
 pub use orders::{OrderError, Which, pause_for, retry};
 pub use signals::{notify, obey_signals};
 pub use watchtower::{IncompleteFile, Status, Watchtower, incomplete_files};
@@ -164,6 +167,7 @@ impl Service {
             progress: self.progress.clone(),
             view: self.view.clone(),
             watched: self.plan.watcher.clone(),
+            timeouts: self.task.settings.pipeline,
             started: self.started,
             run_id: self.run_id.clone(),
         }

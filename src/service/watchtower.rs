@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::actor::{ByteBudgetSnapshot, StageSnapshot, Supervision, SupervisorStatus};
 use crate::pipeline::{Resources, View};
 use crate::platform::process::{self, ResidentMemory};
+use crate::settings::PipelineSettings;
 use crate::stages::bookkeeping::{Progress, ProgressSnapshot};
 use crate::stages::settler::WaitingFile;
 use crate::stages::watcher::{self, RootStatus};
@@ -23,6 +24,7 @@ pub struct Watchtower {
     pub(super) progress: Arc<Progress>,
     pub(super) view: Arc<Mutex<View>>,
     pub(super) watched: watcher::Settings,
+    pub(super) timeouts: PipelineSettings,
     pub(super) started: Instant,
     pub(super) run_id: String,
 }
@@ -108,7 +110,7 @@ pub fn incomplete_files(reader: &LedgerReader) -> Result<Vec<IncompleteFile>, Le
 impl Watchtower {
     /// How the service stands now. Reads the ledger: call it off the runtime's workers.
     pub fn status(&self) -> Status {
-        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let view = self.view();
         let (n_waiting, waiting) = view.waiting.snapshot(20);
         let ResidentMemory { now_bytes, peak_bytes } = process::resident_memory();
         let reader = LedgerReader::open(&self.resources.state_dir).ok();
@@ -132,6 +134,10 @@ impl Watchtower {
             resident_bytes: [now_bytes, peak_bytes],
             n_workers: self.resources.cpu.snapshot().n_threads,
         }
+    }
+
+    pub(super) fn view(&self) -> View {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What this run has done so far.
