@@ -7,8 +7,11 @@ mod support;
 mod broken_files;
 mod commands;
 mod flow;
+mod orders;
 mod reports;
 mod restart;
+#[cfg(target_os = "linux")]
+mod service;
 mod settings;
 mod shutdown;
 mod tidy;
