@@ -30,7 +30,7 @@ impl Placement {
     }
 
     /// Where A lies in B, given the shapes of both.
-    pub(super) fn inverse(&self, shape_a: Shape, shape_b: Shape) -> Self {
+    pub fn inverse(&self, shape_a: Shape, shape_b: Shape) -> Self {
         let orientation = inverse_orientation(self.orientation);
         // the first corner of A, seen in the turned A, in B, in the turned B
         let (row, column) = turn_point((0.0, 0.0), shape_a, self.orientation);
