@@ -232,3 +232,6 @@ fn placement(text: &str) -> Option<Placement> {
     let mut number = || words.next()?.parse().ok();
     Some(Placement { orientation, scale: number()?, shift_row_px: number()?, shift_column_px: number()? })
 }
+
+#[cfg(test)]
+mod tests;
