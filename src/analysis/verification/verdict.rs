@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Relation;
-use super::placement::Placement;
+use super::placement::{Placement, Shape, inverse_orientation};
 
 /// The five stages, from cheap to costly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -53,6 +53,20 @@ pub struct Verdict {
     pub evidence: Evidence,
 }
 
+impl Verdict {
+    /// The verdict with the planes exchanged, given the shapes of the first and the second before.
+    pub(super) fn mirrored(mut self, shape_a: Shape, shape_b: Shape) -> Self {
+        self.placement = self.placement.map(|placement| placement.inverse(shape_a, shape_b));
+        if let Some(code) = &mut self.evidence.code {
+            code.orientation = inverse_orientation(code.orientation);
+        }
+        if let Some(texture) = &mut self.evidence.texture {
+            std::mem::swap(&mut texture.noise_a, &mut texture.noise_b);
+        }
+        self
+    }
+}
+
 /// The figures of every stage; a stage that was not run has none. All numbers are finite.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Evidence {
@@ -79,11 +93,15 @@ pub struct CodeEvidence {
     pub is_inverted: bool,
 }
 
-/// Stage 2: the grey map between block means, in the orientation of stage 1.
+/// Stage 2: the grey map, in the orientation of stage 1 and without shift.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct GreyMapEvidence {
-    /// Part of the variance that a monotone map explains, 0 to 1; the smaller of both directions.
+    /// Part of the variance of block means that a monotone map explains, 0 to 1.
     pub r_squared: f32,
+    /// How often a grey value of one plane does not become always the same in the other, as a part of how often that
+    /// is so for neighbouring pixels: 0 for a copy, near 1 for another exposure. `None` where the frames differ in
+    /// shape, hold no integers of 16 bits, or have too few grey values to tell.
+    pub exceptions: Option<f32>,
 }
 
 /// Stage 3: noise and texture.
@@ -109,15 +127,23 @@ pub struct StructureEvidence {
 /// Stage 5: figures at full resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct RefinementEvidence {
-    /// Correlation of the smoothed planes after the grey map, -1 to 1.
+    /// S: correlation of the smoothed planes without their slow variation, after the grey map, -1 to 1.
     pub s: f32,
-    /// Median correlation of the finest diagonal details over blocks without structure, -1 to 1; `None` where there
-    /// are no such blocks, no details, or the scales differ.
+    /// R: correlation of the finest diagonal details, the median over grey levels, -1 to 1; `None` where the noise is
+    /// below a grey step.
     pub r: Option<f32>,
-    /// Difference after the grey map, in units of what two exposures would give; `None` without noise.
+    /// The same for details of 8 pixels.
+    pub r_coarse: Option<f32>,
+    /// Q: difference after the grey map, in units of what two exposures would give.
     pub q: Option<f32>,
-    /// Part of the smaller plane that overlaps, 0 to 1.
+    /// Part of the noise of the smaller or coarser plane that the other does not explain, in units of the larger noise of both.
+    pub own_noise: Option<f32>,
+    /// As in stage 2, at the place found.
+    pub exceptions: Option<f32>,
+    /// Common part of the smaller plane, 0 to 1.
     pub overlap: f32,
-    /// Blocks behind R.
-    pub n_blocks: u32,
+    /// Common part of the larger plane, 0 to 1.
+    pub overlap_larger: f32,
+    /// Grey levels behind R and Q.
+    pub n_levels: u32,
 }
