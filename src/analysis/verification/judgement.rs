@@ -54,7 +54,8 @@ pub(super) fn judged(
         return Judgement::new(Relation::Distinct, 1.0 - 0.5 * s.max(0.0) / settings.s_min, reason);
     }
     let (Some(r), Some(q), Some(own)) = (figures.r, figures.q, figures.own_noise) else {
-        let reason = format!("the scene agrees (S {s:.2}), but the noise is lost in the steps of the grey values");
+        let reason =
+            format!("the scene agrees (S {s:.2}), but the noise is lost in the steps of the grey values");
         return Judgement::new(Relation::Uncertain, 0.5, reason);
     };
     let reason = format!("S {s:.2}, R {r:.2}, Q {q:.2}");
@@ -73,7 +74,9 @@ pub(super) fn judged(
         q if q <= settings.q_max => Judgement::new(
             Relation::Uncertain,
             0.5,
-            format!("the difference is smaller than two exposures would give, but the noise differs: {reason}"),
+            format!(
+                "the difference is smaller than two exposures would give, but the noise differs: {reason}"
+            ),
         ),
         q if q <= settings.q_scene_max => Judgement::new(
             Relation::Reacquired,
@@ -112,7 +115,10 @@ fn one_exposure(
     let (confidence, reason) = if is_exact {
         (1.0, "each grey value of one becomes one grey value of the other, without exception".to_owned())
     } else if by_r {
-        (0.5 + 0.5 * (r - settings.r_min) / (R_MAPPED - settings.r_min), format!("the noise agrees: R {r:.2}"))
+        (
+            0.5 + 0.5 * (r - settings.r_min) / (R_MAPPED - settings.r_min),
+            format!("the noise agrees: R {r:.2}"),
+        )
     } else {
         (1.0 - 0.5 * q / settings.q_max, format!("less differs than two exposures would: Q {q:.2}"))
     };

@@ -39,7 +39,12 @@ impl Located {
 
 /// Looks for B, the smaller image, in A. `orientations` are tried for parts; the first also for resized frames, when
 /// `is_whole` says that the frames look alike as a whole.
-pub(super) fn locate(a: Image, b: Image, orientations: &[u8], (is_whole, overlap_min): (bool, f64)) -> Located {
+pub(super) fn locate(
+    a: Image,
+    b: Image,
+    orientations: &[u8],
+    (is_whole, overlap_min): (bool, f64),
+) -> Located {
     let n_levels = n_levels(&[a.shape(), b.shape()]);
     let levels_b = pyramid(b, n_levels);
     let levels_a = pyramid(a, n_levels);
