@@ -5,6 +5,7 @@
 //!
 //! Each carries a [`Ticket`]: who it is, so that a failure anywhere can be reported by name.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use crate::analysis::identity::PlateIdentity;
 use crate::analysis::segmentation::PlaneQuality;
 use crate::formats::{Container, Metadata, Plane};
 use crate::paths::{FileStat, RelativePath, Root};
-use crate::store::{ExactMatch, FileTicket};
+use crate::store::{Edge, ExactMatch, FileTicket};
 use crate::units::{PlaneIndex, SampleType};
 
 /// A file that the watcher found new or changed.
@@ -94,6 +95,8 @@ pub struct VerifiedImage {
     /// One match for each class of byte-identical containers that hold the same pixels; empty for a new scene and
     /// for blanks.
     pub matches: Vec<ExactMatch>,
+    /// What it was found to be to planes that look alike.
+    pub edges: Vec<Edge>,
 }
 
 /// A plane that the registrar has seen.
@@ -146,6 +149,8 @@ pub struct Ticket {
     pub seen_at: Instant,
     /// Held as long as anything of this file is in work.
     _mark: Arc<WorkMark>,
+    /// What else is held as long as this plane is in work.
+    _hold: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The files that are in work; the watcher does not hand them out again.
@@ -185,6 +190,7 @@ impl InWork {
             plane: None,
             seen_at: Instant::now(),
             _mark: Arc::new(WorkMark { in_work: self.clone(), key }),
+            _hold: None,
         })
     }
 }
@@ -206,6 +212,12 @@ impl Ticket {
     #[must_use]
     pub fn of_plane(&self, index: PlaneIndex) -> Self {
         Self { plane: Some(index), ..self.clone() }
+    }
+
+    /// The same, holding something until nothing of it is in work any more.
+    #[must_use]
+    pub fn holding(&self, hold: impl Any + Send + Sync) -> Self {
+        Self { _hold: Some(Arc::new(hold)), ..self.clone() }
     }
 
     /// The same file as the file system describes it.

@@ -5,3 +5,4 @@ pub mod hashing;
 pub mod identity;
 pub mod segmentation;
 pub mod synthesis;
+pub mod verification;

@@ -34,7 +34,7 @@ impl Stage for Reporter {
         registered: RegisteredImage,
         out: &mut StageOutbox<Self>,
     ) -> Result<(), StageError> {
-        let VerifiedImage { image, matches } = registered.image;
+        let VerifiedImage { image, matches, edges } = registered.image;
         let figures = figures::of_plane(&image);
         let done = PlaneDone {
             ticket: image.file.claim,
@@ -47,6 +47,7 @@ impl Stage for Reporter {
             }),
             figures,
             matches,
+            edges,
         };
         let (books, ticket, counters) = (self.books.clone(), image.ticket.clone(), out.counters().clone());
         out.send_when(image.ticket, async move {

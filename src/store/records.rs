@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use crate::analysis::verification::{Placement, Relation};
 use crate::paths::{FileStat, RelativePath};
-use crate::store::{FileState, PlaneState};
+use crate::store::{FileState, Place, PlaneState};
 use crate::units::PlaneIndex;
 
 /// SHA-256 or other 256-bit digest of the samples of a plane.
@@ -37,6 +38,24 @@ pub struct Identity {
     pub t: Option<i64>,
     /// Focus step; the plane's own index where nothing else is known.
     pub z: Option<i64>,
+}
+
+impl Identity {
+    /// What is known of a plane: its own identity, else its file's.
+    #[must_use]
+    pub fn completed_by(&self, file: &Self) -> Self {
+        let text = |own: &Option<String>, file: &Option<String>| own.clone().or_else(|| file.clone());
+        Self {
+            plate: text(&self.plate, &file.plate),
+            run: text(&self.run, &file.run),
+            cycle: text(&self.cycle, &file.cycle),
+            well: text(&self.well, &file.well),
+            site: text(&self.site, &file.site),
+            channel: text(&self.channel, &file.channel),
+            t: self.t.or(file.t),
+            z: self.z.or(file.z),
+        }
+    }
 }
 
 /// Something that the operator should see: one line in `alerts.jsonl`.
@@ -141,6 +160,48 @@ pub struct ExactMatch {
     pub same_bytes: bool,
 }
 
+/// What the pixels of two digests are to each other. Evidence is of the pair in this direction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edge {
+    /// The smaller digest.
+    pub a: PixelDigest,
+    /// The larger one.
+    pub b: PixelDigest,
+    /// What they are; where it is nothing worth a word, an earlier edge is taken back.
+    pub relation: Relation,
+    /// How sure that is, 0 to 1.
+    pub confidence: f32,
+    /// Correlation of the scenes, -1 to 1.
+    pub s: Option<f32>,
+    /// Correlation of the noise, -1 to 1.
+    pub r: Option<f32>,
+    /// Difference in units of what two exposures would give.
+    pub q: Option<f32>,
+    /// Where plane `b` lies in plane `a`.
+    pub b_in_a: Option<Placement>,
+    /// Where plane `a` lies in plane `b`.
+    pub a_in_b: Option<Placement>,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Version of the method; 0 where an original could not be read, which is tried again with the next copy.
+    pub version: u32,
+}
+
+/// The figures of a pair in the tables.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PairEvidence {
+    /// How sure the relation is, 0 to 1.
+    pub confidence: f64,
+    /// Correlation of the scenes, -1 to 1.
+    pub s: Option<f64>,
+    /// Correlation of the noise, -1 to 1.
+    pub r: Option<f64>,
+    /// Difference in units of what two exposures would give.
+    pub q: Option<f64>,
+    /// Where the second plane lies in the first.
+    pub placement: Option<Placement>,
+}
+
 /// Features of a plane, in the encoding of the method that made them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaneFeatures {
@@ -167,6 +228,8 @@ pub struct PlaneDone {
     pub figures: Map<String, Value>,
     /// Planes of equal digest; only `same_bytes` is taken from here, the group follows from the digest.
     pub matches: Vec<ExactMatch>,
+    /// What other pixels look alike.
+    pub edges: Vec<Edge>,
 }
 
 /// The answer to a finished plane.
@@ -265,17 +328,18 @@ pub struct FileLocation {
     pub state: FileState,
 }
 
-/// One plane that can be an exact duplicate of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ExactPlane {
+/// One plane that others can be copies of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownPlane {
     /// Digest of its samples.
     pub digest: PixelDigest,
-    /// Its file.
-    pub file_id: i64,
-    /// Which plane.
-    pub index: PlaneIndex,
-    /// Equal for files that were found equal byte by byte: one of each class is enough to compare with.
-    pub byte_class: i64,
+    /// Where it stands in its series.
+    pub place: Place,
+    /// Whether it is the first listed of those with its pixels in byte-identical files: one of each is enough to
+    /// compare with.
+    pub is_first_of_bytes: bool,
+    /// Its features.
+    pub features: Option<PlaneFeatures>,
 }
 
 /// What the ledger holds, for `status`.
@@ -287,7 +351,7 @@ pub struct Counts {
     pub planes: std::collections::BTreeMap<PlaneState, u64>,
     /// Groups of duplicates.
     pub groups: u64,
-    /// Members of groups beside their representatives: rows of `duplicate_pairs.csv`.
+    /// Rows of `duplicate_pairs.csv`: members of groups beside their representatives, flags and stuck frames.
     pub pairs: u64,
     /// Report lines not yet in their files.
     pub lines_pending: u64,
