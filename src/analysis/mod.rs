@@ -3,5 +3,6 @@
 
 pub mod hashing;
 pub mod identity;
+pub mod registration;
 pub mod segmentation;
 pub mod synthesis;
