@@ -214,5 +214,7 @@ fn unchanged(file: &FileContext, index: PlaneIndex, digest: PixelDigest) -> Plan
         features: None,
         figures: serde_json::Map::new(),
         matches: Vec::new(),
+        registrable: None,
+        registrations: Vec::new(),
     }
 }

@@ -13,6 +13,6 @@ impl Stage for Registrar {
     type Output = RegisteredImage;
 
     async fn process(&mut self, image: VerifiedImage, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
-        out.send(RegisteredImage { image }).await
+        out.send(RegisteredImage { image, registrable: None, registrations: Vec::new() }).await
     }
 }

@@ -214,16 +214,7 @@ fn read_plane(row: &Row<'_>) -> rusqlite::Result<PlaneListing> {
         digest: column.next()?,
         blank: column.next()?,
         reason: column.next()?,
-        identity: Identity {
-            plate: column.next()?,
-            run: column.next()?,
-            cycle: column.next()?,
-            well: column.next()?,
-            site: column.next()?,
-            channel: column.next()?,
-            t: column.next()?,
-            z: column.next()?,
-        },
+        identity: column.identity()?,
         // the writer put JSON there
         figures: serde_json::from_str(&column.next::<String>()?).unwrap_or_default(),
     })

@@ -48,6 +48,7 @@ mod outbox;
 mod planes;
 mod reader;
 mod records;
+mod registrations;
 mod rows;
 mod schema;
 mod session;

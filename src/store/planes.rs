@@ -4,6 +4,7 @@ use rusqlite::params;
 
 use super::groups;
 use super::outbox::{self, Content};
+use super::registrations;
 use super::rows::{FileRow, PlaneRow};
 use super::session::Session;
 use crate::store::{
@@ -61,6 +62,7 @@ fn replace_results(
     }
     save_results(session, plane, done)?;
     save_features(session, plane.id, done.features.as_ref())?;
+    registrations::replace(session, plane.id, done)?;
     if is_live && !stays {
         groups::join(session, plane.id, &done.digest)?;
     }
