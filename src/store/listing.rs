@@ -70,6 +70,23 @@ pub struct GroupMember {
     pub relation: Option<&'static str>,
 }
 
+/// A row of `registrations.csv`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegistrationListing {
+    /// Root, file and plane of the finer field.
+    pub moving: (String, RelativePath, PlaneIndex),
+    /// Root, file and plane of its overview.
+    pub reference: (String, RelativePath, PlaneIndex),
+    /// What is known of the finer field.
+    pub moving_identity: Identity,
+    /// What is known of its overview.
+    pub reference_identity: Identity,
+    /// Whether the one lies on the other.
+    pub is_accepted: bool,
+    /// The keys of the line.
+    pub result: Map<String, Value>,
+}
+
 /// A member as read, before the representative of its group is known.
 struct RawMember {
     key: Vec<u8>,
@@ -186,6 +203,40 @@ impl LedgerReader {
             },
         )?;
         if group.is_empty() { Ok(()) } else { visit(listed(group)?) }
+    }
+
+    /// Every pair that was tried and whose planes still hold these pixels, by root, path and plane of the finer field,
+    /// then of its overview.
+    pub fn each_registration<E: From<LedgerError>>(
+        &self,
+        visit: impl FnMut(RegistrationListing) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each(
+            "SELECT r1.name, f1.folder, f1.name, p1.t, p1.p, p1.z, p1.c, \
+             r2.name, f2.folder, f2.name, p2.t, p2.p, p2.z, p2.c, \
+             p1.plate, p1.run, p1.cycle, p1.well, p1.site, p1.channel, p1.t_known, p1.z_known, \
+             p2.plate, p2.run, p2.cycle, p2.well, p2.site, p2.channel, p2.t_known, p2.z_known, \
+             is_accepted, result FROM registration \
+             JOIN plane p1 ON p1.id = moving AND p1.digest = moving_digest \
+             JOIN plane p2 ON p2.id = reference AND p2.digest = reference_digest \
+             JOIN file f1 ON f1.id = p1.file_id JOIN root r1 ON r1.id = f1.root_id \
+             JOIN file f2 ON f2.id = p2.file_id JOIN root r2 ON r2.id = f2.root_id \
+             ORDER BY r1.name, f1.folder, f1.name, p1.t, p1.p, p1.z, p1.c, \
+             r2.name, f2.folder, f2.name, p2.t, p2.p, p2.z, p2.c",
+            |row| {
+                let mut column = Columns::new(row);
+                Ok(RegistrationListing {
+                    moving: (column.next()?, column.path()?, column.index()?),
+                    reference: (column.next()?, column.path()?, column.index()?),
+                    moving_identity: column.identity()?,
+                    reference_identity: column.identity()?,
+                    is_accepted: column.next()?,
+                    // the writer put JSON there
+                    result: serde_json::from_str(&column.next::<String>()?).unwrap_or_default(),
+                })
+            },
+            visit,
+        )
     }
 
     fn each<T, E: From<LedgerError>>(

@@ -57,7 +57,7 @@ mod writer;
 
 pub use error::LedgerError;
 pub use ledger::{Ledger, LedgerHandle, LedgerNotice, LedgerOptions, Reply, wait};
-pub use listing::{FileListing, GroupListing, GroupMember, PlaneListing};
+pub use listing::{FileListing, GroupListing, GroupMember, PlaneListing, RegistrationListing};
 pub use lock::LOCK_FILE;
 pub use outbox::Stream;
 pub(crate) use outbox::line_start;
