@@ -3,79 +3,98 @@
 //!
 //! *Moving* is the finer field (40x), *reference* its overview (10x). Points are `[x, y]` in pixels of their image,
 //! origin at the centre of the first pixel.
+//!
+//! Each triangle of a Delaunay triangulation and the three corners around it make a description that neither shift,
+//! rotation nor scale changes ([`descriptors`]). Descriptions that resemble one another propose a transform, which
+//! has to prove itself on ever more points around ([`search`]), until the whole field agrees better than chance could
+//! ([`agreement`]). Then the pairs are told from accidental neighbours ([`refinement`]) and fitted ([`fit`]).
 
+mod agreement;
+mod chance;
+mod descriptors;
+mod estimate;
+mod field;
+pub mod fit;
+mod kd_tree;
+pub mod models;
+mod refinement;
+mod search;
 mod triangulation;
 
 use crate::geometry::Affine;
 
-/// Which transform is looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Model {
-    /// Translation, rotation, one scale: 4 parameters.
-    #[default]
-    Similarity,
-    /// Translation, rotation, two scales: 5 parameters.
-    Anisotropic,
-    /// Any linear map and a translation: 6 parameters.
-    Affine,
-}
+pub use field::{Field, FieldError};
+pub use fit::FitSettings;
+pub use models::Model;
 
 /// What a registration looks for.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Settings {
-    /// Which transform.
-    pub model: Model,
     /// Reference pixels per moving pixel, where it is known: micrometres per moving pixel by micrometres per
     /// reference pixel. The true one may be up to 10 % away.
     pub scale_prior: Option<f64>,
+    /// Which transform, within which bounds, how large residuals count. Whether it is mirrored is found out.
+    pub fit: FitSettings,
 }
 
-/// Two fields that lie on one another.
+/// Points of two fields that belong together.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Registration {
-    /// Decimal logarithm of how often chance would make unrelated fields agree as well.
+pub struct Match {
+    /// Decimal logarithm of how many transforms would agree as well, were the fields unrelated.
     pub log10_chance: f64,
     /// Whether one view is the mirror image of the other.
     pub mirrored: bool,
-    /// Takes points of the moving image to the reference image.
+    /// Takes points of the moving image to the reference image; by least squares over the pairs.
     pub reference_from_moving: Affine,
-    /// Positions of points that are the same nucleus, in `(moving, reference)`; ascending, each point at most once.
+    /// Positions of points that are the same nucleus, `(moving, reference)`; ascending, each point at most once.
     pub pairs: Vec<(usize, usize)>,
-    /// Root of the mean squared distance of the pairs, in reference pixels.
-    pub rmsd_px: f64,
 }
 
 /// Why two fields are not registered.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// A side has too few points to be told from chance.
-    #[error("too few points: expected at least {expected} on each side, found {n_moving} and {n_reference}")]
+    #[error(
+        "too few points: expected at least {expected} different ones on each side, found {n_moving} and {n_reference}"
+    )]
     TooFewPoints {
         /// Points needed on each side.
         expected: usize,
-        /// Distinct points of the moving image.
+        /// Different points of the moving image.
         n_moving: usize,
-        /// Distinct points of the reference image.
+        /// Different points of the reference image.
         n_reference: usize,
     },
     /// No transform brings more points together than chance does.
     #[error("no agreement beyond chance")]
     Unrelated {
-        /// [`Registration::log10_chance`] of the best transform met, where there was one.
+        /// [`Match::log10_chance`] of the best transform met, where there was one.
         log10_chance: Option<f64>,
     },
 }
 
-/// Registers two fields: finds which points belong together, and the transform. The same for any order of the points
-/// and on any machine.
+impl Refusal {
+    /// [`Match::log10_chance`] of the best transform met, where there was one.
+    pub const fn log10_chance(&self) -> Option<f64> {
+        match self {
+            Self::TooFewPoints { .. } => None,
+            Self::Unrelated { log10_chance } => *log10_chance,
+        }
+    }
+}
+
+/// Finds which points of two fields belong together. The same for any order of the points.
 ///
 /// # Errors
-/// Why the fields are not registered; also [`Refusal::log10_chance`] of the best transform met.
-pub fn register(
-    moving: &[[f64; 2]],
-    reference: &[[f64; 2]],
-    settings: &Settings,
-) -> Result<Registration, Refusal> {
-    let _ = (moving, reference, settings);
-    Err(Refusal::Unrelated { log10_chance: None })
+/// Why the fields are not registered.
+pub fn match_fields(moving: &Field, reference: &Field, settings: &Settings) -> Result<Match, Refusal> {
+    let [n_moving, n_reference] = [moving.len(), reference.len()];
+    if n_moving.min(n_reference) < N_POINTS_MIN {
+        return Err(Refusal::TooFewPoints { expected: N_POINTS_MIN, n_moving, n_reference });
+    }
+    let found = search::search(moving, reference, settings)?;
+    Ok(refinement::refine(moving, reference, &found, settings))
 }
+
+/// The points of a description: fewer make none.
+const N_POINTS_MIN: usize = 6;
