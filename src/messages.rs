@@ -14,10 +14,10 @@ use dashmap::DashSet;
 
 use crate::analysis::hashing::{PixelDigest, PlaneFeatures};
 use crate::analysis::identity::PlateIdentity;
-use crate::analysis::segmentation::PlaneQuality;
+use crate::analysis::segmentation::{Centroids, PlaneQuality};
 use crate::formats::{Container, Metadata, Plane};
 use crate::paths::{FileStat, RelativePath, Root};
-use crate::store::{Edge, ExactMatch, FileTicket};
+use crate::store::{Edge, ExactMatch, FileTicket, Registrable, Registration};
 use crate::units::{PlaneIndex, SampleType};
 
 /// A file that the watcher found new or changed.
@@ -99,18 +99,27 @@ pub struct VerifiedImage {
     pub edges: Vec<Edge>,
 }
 
-/// A plane that the registrar has seen.
+/// A plane that was tried with every partner known so far.
 #[derive(Debug)]
 pub struct RegisteredImage {
     /// The plane as it was verified.
     pub image: VerifiedImage,
+    /// What is kept of it for partners that come later; none where it cannot be registered.
+    pub registrable: Option<Registrable>,
+    /// What came of each pair.
+    pub registrations: Vec<Registration>,
 }
 
 /// What segmentation found in a plane, without pixels.
 #[derive(Debug, Clone)]
 pub enum Nuclei {
     /// Nuclei were looked for.
-    Segmented(PlaneQuality),
+    Segmented {
+        /// The figures of the plane.
+        quality: PlaneQuality,
+        /// Where they are, for registration; none where there are too many to be nuclei.
+        centroids: Option<Arc<Centroids>>,
+    },
     /// They were not, and why.
     NotSegmented(String),
 }

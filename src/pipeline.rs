@@ -119,12 +119,16 @@ pub async fn run_generation(
         generation.drain.clone(),
     );
     let pools = (shared.cpu.clone(), shared.io.clone());
-    let segmenter = Segmenter::new(plan.segmenter, shared.tables, pools, shared.space, shared.picture_bytes);
+    let segmenter =
+        Segmenter::new(plan.segmenter, shared.tables, pools.clone(), shared.space, shared.picture_bytes);
     let hasher = Hasher::new(shared.cpu.clone());
     let means = verifier::Means { io: shared.io, cpu: shared.cpu, budget, limits, roots: Arc::new(roots) };
     let ledger_reader = reader()?;
     let load = tokio::task::spawn_blocking(move || Verifier::load(ledger_reader, means));
     let verifier = load.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    let (ledger_reader, ledger) = (reader()?, shared.ledger.clone());
+    let load = tokio::task::spawn_blocking(move || Registrar::load(&ledger, ledger_reader, pools));
+    let registrar = load.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let reporter = Reporter::new(shared.books.clone());
     show(View { watch, waiting });
 
@@ -144,7 +148,7 @@ pub async fn run_generation(
     line.stage(segmenter, decoded_in, segmented_out, n_threads + 1);
     line.stage(hasher, segmented_in, hashed_out, n_threads);
     line.stage(verifier, hashed_in, verified_out, n_threads);
-    line.stage(Registrar, verified_in, registered_out, 1);
+    line.stage(registrar, verified_in, registered_out, n_threads);
     line.last_stage(reporter, registered_in, COMMITS_AT_ONCE);
     line.task("rejections", |_| reporter::take_rejections(rejection_in, shared.books));
     line.run(&generation.abort).await.map_err(|error| error.to_string())

@@ -11,12 +11,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::csv::CsvWriter;
+use super::registrations;
 use super::replace::Replacement;
 use crate::analysis::verification::Placement;
 use crate::paths::RelativePath;
 use crate::store::{
     FileListing, GroupListing, GroupMember, Identity, LedgerError, LedgerReader, PairEvidence, PairListing,
-    PlaneListing,
+    PlaneListing, RegistrationListing,
 };
 
 /// Writes the tables into one folder; clones take turns.
@@ -59,9 +60,6 @@ const EVIDENCE_COLUMNS: [&str; 8] =
 const IDENTITY_COLUMNS: [&str; 8] =
     ["plate", "run", "cycle", "well", "site", "Metadata_Plate", "Metadata_Well", "Metadata_Site"];
 
-const REGISTRATION_COLUMNS: [&str; 7] =
-    ["moving_file", "moving_plane", "reference_file", "reference_plane", "accepted", "n_pairs", "rmsd_px"];
-
 /// Pause from the end of one refresh to the start of the next: the interval that was set, and never so short that
 /// refreshing takes more than 5 % of the time.
 pub fn next_refresh(interval: Duration, last_took: Duration) -> Duration {
@@ -87,7 +85,7 @@ impl CurrentTables {
             self.replace("duplicate_pairs.csv", |out| write_pairs(reader, out, shown))?;
             self.replace("files.csv", |out| write_files(reader, out, shown))?;
             self.replace("planes.csv", |out| write_planes(reader, out, shown))?;
-            self.replace("registrations.csv", |out| Ok(CsvWriter::new(out).names(REGISTRATION_COLUMNS)?))
+            self.replace("registrations.csv", |out| write_registrations(reader, out, shown))
         })
     }
 
@@ -265,5 +263,14 @@ fn write_planes(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Resul
         }
         csv.end_row()?;
         Ok::<_, RowError>(())
+    })
+}
+
+fn write_registrations(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Result<(), RowError> {
+    let mut csv = CsvWriter::new(out);
+    registrations::header(&mut csv)?;
+    reader.each_registration(|listing: RegistrationListing| {
+        let files = [&listing.moving, &listing.reference].map(|(root, path, _)| shown.file(root, path));
+        Ok::<_, RowError>(registrations::row(&mut csv, files, &listing)?)
     })
 }

@@ -224,5 +224,7 @@ fn unchanged(file: &FileContext, index: PlaneIndex, digest: PixelDigest) -> Plan
         figures: serde_json::Map::new(),
         matches: Vec::new(),
         edges: Vec::new(),
+        registrable: None,
+        registrations: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 
 use super::groups;
+use super::registrations;
 use super::rows::{FileRow, PlaneRow};
 use super::session::Session;
 use crate::store::{
@@ -160,6 +161,7 @@ pub(super) fn drop_plane(
     if plane.is_live {
         groups::leave(session, plane.id)?;
     }
+    registrations::forget(session, plane.id)?;
     session.execute("DELETE FROM plane WHERE id = ?1", [plane.id])?;
     Ok(())
 }

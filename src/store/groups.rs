@@ -9,6 +9,7 @@ use rusqlite::{Row, params};
 use serde_json::{Value, json};
 
 use super::outbox::{self, Content};
+use super::registrations;
 use super::rows::{Columns, PlaneRow};
 use super::session::Session;
 use super::{edges, stuck};
@@ -109,7 +110,7 @@ pub(super) fn retire(session: &Session<'_>, plane: &mut PlaneRow) -> Result<(), 
         [plane.id],
     )?;
     session.execute("DELETE FROM feature WHERE plane_id = ?1", [plane.id])?;
-    Ok(())
+    registrations::forget(session, plane.id)
 }
 
 /// Chooses the representatives anew wherever a plane of the file is a member: its rank has changed, and is saved.

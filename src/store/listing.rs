@@ -45,6 +45,23 @@ pub struct PlaneListing {
     pub figures: Map<String, Value>,
 }
 
+/// A row of `registrations.csv`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegistrationListing {
+    /// Root, file and plane of the finer field.
+    pub moving: (String, RelativePath, PlaneIndex),
+    /// Root, file and plane of its overview.
+    pub reference: (String, RelativePath, PlaneIndex),
+    /// What is known of the finer field.
+    pub moving_identity: Identity,
+    /// What is known of its overview.
+    pub reference_identity: Identity,
+    /// Whether the one lies on the other.
+    pub is_accepted: bool,
+    /// The keys of the line.
+    pub result: Map<String, Value>,
+}
+
 impl LedgerReader {
     /// Runs several listings over one state of the ledger.
     pub fn in_snapshot<T, E: From<LedgerError>>(
@@ -131,6 +148,40 @@ impl LedgerReader {
         )
     }
 
+    /// Every pair that was tried and whose planes still hold these pixels, by root, path and plane of the finer field,
+    /// then of its overview.
+    pub fn each_registration<E: From<LedgerError>>(
+        &self,
+        visit: impl FnMut(RegistrationListing) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each(
+            "SELECT r1.name, f1.folder, f1.name, p1.t, p1.p, p1.z, p1.c, \
+             r2.name, f2.folder, f2.name, p2.t, p2.p, p2.z, p2.c, \
+             p1.plate, p1.run, p1.cycle, p1.well, p1.site, p1.channel, p1.t_known, p1.z_known, \
+             p2.plate, p2.run, p2.cycle, p2.well, p2.site, p2.channel, p2.t_known, p2.z_known, \
+             is_accepted, result FROM registration \
+             JOIN plane p1 ON p1.id = moving AND p1.digest = moving_digest \
+             JOIN plane p2 ON p2.id = reference AND p2.digest = reference_digest \
+             JOIN file f1 ON f1.id = p1.file_id JOIN root r1 ON r1.id = f1.root_id \
+             JOIN file f2 ON f2.id = p2.file_id JOIN root r2 ON r2.id = f2.root_id \
+             ORDER BY r1.name, f1.folder, f1.name, p1.t, p1.p, p1.z, p1.c, \
+             r2.name, f2.folder, f2.name, p2.t, p2.p, p2.z, p2.c",
+            |row| {
+                let mut column = Columns::new(row);
+                Ok(RegistrationListing {
+                    moving: (column.next()?, column.path()?, column.index()?),
+                    reference: (column.next()?, column.path()?, column.index()?),
+                    moving_identity: column.identity()?,
+                    reference_identity: column.identity()?,
+                    is_accepted: column.next()?,
+                    // the writer put JSON there
+                    result: serde_json::from_str(&column.next::<String>()?).unwrap_or_default(),
+                })
+            },
+            visit,
+        )
+    }
+
     pub(super) fn each<T, E: From<LedgerError>>(
         &self,
         sql: &str,
@@ -157,16 +208,7 @@ fn read_plane(row: &Row<'_>) -> rusqlite::Result<PlaneListing> {
         digest: column.next()?,
         blank: column.next()?,
         reason: column.next()?,
-        identity: Identity {
-            plate: column.next()?,
-            run: column.next()?,
-            cycle: column.next()?,
-            well: column.next()?,
-            site: column.next()?,
-            channel: column.next()?,
-            t: column.next()?,
-            z: column.next()?,
-        },
+        identity: column.identity()?,
         // the writer put JSON there
         figures: serde_json::from_str(&column.next::<String>()?).unwrap_or_default(),
     })

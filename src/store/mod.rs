@@ -50,6 +50,7 @@ mod pairs;
 mod planes;
 mod reader;
 mod records;
+mod registrations;
 mod rows;
 mod schema;
 mod series;
@@ -61,7 +62,7 @@ mod writer;
 
 pub use error::LedgerError;
 pub use ledger::{Ledger, LedgerHandle, LedgerNotice, LedgerOptions, Reply, wait};
-pub use listing::{FileListing, PlaneListing};
+pub use listing::{FileListing, PlaneListing, RegistrationListing};
 pub use lock::LOCK_FILE;
 pub use outbox::Stream;
 pub(crate) use outbox::line_start;

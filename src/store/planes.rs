@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::outbox::{self, Content};
+use super::registrations;
 use super::rows::{FileRow, PlaneRow};
 use super::session::Session;
 use super::{edges, groups, stuck};
@@ -63,6 +64,7 @@ fn replace_results(
     }
     save_results(session, plane, done)?;
     save_features(session, plane.id, done.features.as_ref())?;
+    registrations::replace(session, plane.id, done)?;
     if is_live && !stays {
         groups::join(session, plane.id, &done.digest)?;
     }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::planes::PLANE_FEATURES;
+use super::registrations;
 use super::rows::{Columns, STAT_COLUMNS};
 use super::schema::{DATABASE_FILE, SCHEMA};
+use crate::analysis::segmentation::Centroids;
 use crate::paths::{RelativePath, Root};
 use crate::store::{
-    Counts, FileLocation, FileState, KnownFile, KnownPlane, LedgerError, PixelDigest, Place, PlaneFeatures,
-    PlaneState, Stream,
+    Counts, FileLocation, FileState, KnownFile, KnownPlane, LedgerError, PixelDigest, PixelsOf, Place,
+    PlaneFeatures, PlaneState, RegistrablePlane, Stream, View,
 };
 use crate::units::PlaneIndex;
 
@@ -162,6 +164,9 @@ impl LedgerReader {
         }
         let count = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         (counts.groups, counts.pairs) = self.n_groups_and_pairs()?;
+        counts.registrations = count("SELECT count(*) FROM registration WHERE is_accepted = 1")? as u64;
+        counts.registrations_refused =
+            count("SELECT count(*) FROM registration WHERE is_accepted = 0")? as u64;
         counts.lines_pending = count("SELECT count(*) FROM outbox")? as u64;
         counts.oldest_pending = self.connection.query_row(
             "SELECT min(since) FROM file WHERE state NOT IN ('done', 'rejected')",
@@ -205,6 +210,61 @@ impl LedgerReader {
         let key = params![file_id, index.t, index.p, index.z, index.c, PLANE_FEATURES];
         let read = |row: &Row<'_>| Ok(PlaneFeatures { version: row.get(0)?, bytes: row.get(1)? });
         Ok(statement.query_row(key, read).optional()?)
+    }
+
+    /// Every plane that can be registered, one by one.
+    pub fn registrable_planes(&self, mut visit: impl FnMut(RegistrablePlane)) -> Result<(), LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT root_id, file_id, t, p, z, c, digest, plane.plate, plane.run, plane.cycle, plane.well, \
+             plane.site, channel, t_known, z_known, height, width, pixel_size_um, magnification, x_um, y_um \
+             FROM registrable JOIN plane ON plane.id = plane_id JOIN file ON file.id = file_id \
+             WHERE digest IS NOT NULL",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut column = Columns::new(row);
+            visit(RegistrablePlane {
+                root_id: column.next()?,
+                key: PixelsOf { file_id: column.next()?, index: column.index()?, digest: column.next()? },
+                identity: column.identity()?,
+                view: View {
+                    height: column.next()?,
+                    width: column.next()?,
+                    pixel_size_um: column.next()?,
+                    magnification: column.next()?,
+                    stage_um: column.next::<Option<f64>>()?.zip(column.next()?).map(|(x, y)| [x, y]),
+                },
+            });
+        }
+        Ok(())
+    }
+
+    /// The centroids of a plane, while it holds these pixels; none, too, where another version of the method kept
+    /// them.
+    pub fn centroids_of(&self, pixels: &PixelsOf) -> Result<Option<Centroids>, LedgerError> {
+        let PixelsOf { file_id, index, digest } = pixels;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT data FROM plane JOIN feature ON plane_id = plane.id AND kind = ?7 AND version = ?8 \
+             WHERE file_id = ?1 AND t = ?2 AND p = ?3 AND z = ?4 AND c = ?5 AND digest = ?6",
+        )?;
+        let key = params![
+            file_id,
+            index.t,
+            index.p,
+            index.z,
+            index.c,
+            digest,
+            registrations::CENTROIDS,
+            Centroids::VERSION
+        ];
+        let bytes: Option<Vec<u8>> = statement.query_row(key, |row| row.get(0)).optional()?;
+        let centroids = bytes.map(|bytes| Centroids::from_bytes(&bytes));
+        match centroids {
+            Some(None) => {
+                Err(LedgerError::Damaged(format!("the centroids of plane {index} of file {file_id}")))
+            }
+            found => Ok(found.flatten()),
+        }
     }
 
     /// `ok`, or what SQLite found wrong.

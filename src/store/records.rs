@@ -1,7 +1,10 @@
 //! The plain data that go into the ledger and come out of it.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
+use crate::analysis::segmentation::Centroids;
 use crate::analysis::verification::{Placement, Relation};
 use crate::paths::{FileStat, RelativePath};
 use crate::store::{FileState, Place, PlaneState};
@@ -211,6 +214,77 @@ pub struct PlaneFeatures {
     pub bytes: Vec<u8>,
 }
 
+/// A plane that can be registered: the centres of its nuclei, and what tells which planes lie on it. Kept with the
+/// plane's results, for partners that come later.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registrable {
+    /// Where and how the plane was taken.
+    pub view: View,
+    /// Its nuclei; kept under the kind `centroids`.
+    pub centroids: Arc<Centroids>,
+}
+
+/// Where and how a plane was taken. Lengths are finite, sizes above 0.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct View {
+    /// Rows.
+    pub height: u32,
+    /// Columns.
+    pub width: u32,
+    /// Side of a pixel in micrometres.
+    pub pixel_size_um: Option<f64>,
+    /// Magnification printed on the objective.
+    pub magnification: Option<f64>,
+    /// Stage position, x and y in micrometres, of the plane's centre.
+    pub stage_um: Option<[f64; 2]>,
+}
+
+/// A registrable plane of the ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegistrablePlane {
+    /// The root that its file stands under.
+    pub root_id: i64,
+    /// Which plane, and which pixels of it.
+    pub key: PixelsOf,
+    /// Plate, cycle, well, time point and so on, as far as they are known.
+    pub identity: Identity,
+    /// Where and how it was taken.
+    pub view: View,
+}
+
+/// A plane with certain pixels: another digest is another thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PixelsOf {
+    /// Its file.
+    pub file_id: i64,
+    /// Which plane.
+    pub index: PlaneIndex,
+    /// Digest of its samples.
+    pub digest: PixelDigest,
+}
+
+/// Which side of a registration a plane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The finer field.
+    Moving,
+    /// Its overview.
+    Reference,
+}
+
+/// What came of the try to register a plane with another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// Which side the plane is that this is reported with.
+    pub side: Side,
+    /// The plane on the other side.
+    pub partner: PixelsOf,
+    /// Whether the one lies on the other.
+    pub is_accepted: bool,
+    /// More keys of the line in `registrations.jsonl` and columns of `registrations.csv`.
+    pub result: Map<String, Value>,
+}
+
 /// A plane was read and analysed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlaneDone {
@@ -230,6 +304,10 @@ pub struct PlaneDone {
     pub matches: Vec<ExactMatch>,
     /// What other pixels look alike.
     pub edges: Vec<Edge>,
+    /// What is kept of it for registration; none where it has no nuclei to be matched by.
+    pub registrable: Option<Registrable>,
+    /// The pairs that were tried with it.
+    pub registrations: Vec<Registration>,
 }
 
 /// The answer to a finished plane.
@@ -353,6 +431,10 @@ pub struct Counts {
     pub groups: u64,
     /// Rows of `duplicate_pairs.csv`: members of groups beside their representatives, flags and stuck frames.
     pub pairs: u64,
+    /// Pairs of planes that were found to lie on one another.
+    pub registrations: u64,
+    /// Pairs of planes that were tried and refused.
+    pub registrations_refused: u64,
     /// Report lines not yet in their files.
     pub lines_pending: u64,
     /// When the file that waits longest was first seen in its state (RFC 3339).

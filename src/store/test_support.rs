@@ -93,6 +93,8 @@ impl Scratch {
             figures: Map::from_iter([("nuclei".to_owned(), Value::from(digest))]),
             matches: Vec::new(),
             edges: Vec::new(),
+            registrable: None,
+            registrations: Vec::new(),
         }
     }
 
