@@ -5,6 +5,10 @@ mod explain;
 mod file_error;
 mod inspect;
 mod logging;
+mod order;
+mod pause;
+mod rescan;
+mod retry;
 mod run;
 mod scan;
 mod segment;
@@ -35,6 +39,10 @@ enum Command {
     Segment(segment::SegmentArgs),
     Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
+    Retry(retry::RetryArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
+    Rescan(rescan::RescanArgs),
     CheckConfig(check_config::CheckConfigArgs),
 }
 
@@ -122,6 +130,10 @@ pub fn main() -> ExitCode {
         Command::Segment(args) => segment::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Explain(args) => explain::main(&args),
+        Command::Retry(args) => retry::main(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
+        Command::Rescan(args) => rescan::main(&args),
         Command::CheckConfig(args) => check_config::main(&args),
     };
     let exit = ended.unwrap_or_else(|failure| {

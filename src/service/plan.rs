@@ -36,6 +36,7 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
             scan_interval: watch.scan_interval,
             once: task.once,
             network_roots: Arc::clone(&network_roots),
+            rescans: watcher::Rescans::default(),
         },
         settler: settler::Settings {
             patience: Patience { quiet_period: rest(watch.quiet_period), incomplete_after },

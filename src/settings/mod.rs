@@ -22,6 +22,7 @@ use crate::formats::Limits;
 
 pub use error::SettingsError;
 pub use folders::{Folders, check_folders, resolve_folders};
+pub(crate) use layers::edit_distance;
 pub use layers::{DEFAULT_TOML, Override, environment};
 use raw::RawSettings;
 

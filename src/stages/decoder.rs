@@ -14,6 +14,7 @@ use crate::messages::{DecodedImage, FileContext, SettledFile, Ticket};
 use crate::platform::filesystem;
 use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::channels::{self, ChannelChoice};
+use crate::stages::pause::PauseSwitch;
 use crate::stages::space::SpaceGate;
 use crate::store::PlaneDone;
 use crate::units::PlaneIndex;
@@ -34,6 +35,7 @@ pub struct Decoder {
     budget: ByteBudget,
     io: IoPool,
     space: SpaceGate,
+    pause: PauseSwitch,
     stop: CancellationToken,
     places: Arc<Semaphore>,
 }
@@ -48,11 +50,11 @@ impl Decoder {
         settings: Settings,
         books: Bookkeeping,
         (budget, io): (ByteBudget, IoPool),
-        space: SpaceGate,
+        (space, pause): (SpaceGate, PauseSwitch),
         stop: CancellationToken,
     ) -> Self {
         let places = Arc::new(Semaphore::new(PLANES_IN_WORK_MAX));
-        Self { settings, books, budget, io, space, stop, places }
+        Self { settings, books, budget, io, space, pause, stop, places }
     }
 
     /// Reserves the bytes of one plane in its turn, so that planes in work can always be finished.
@@ -93,6 +95,7 @@ impl Stage for Decoder {
         let reads = TaskTracker::new();
         let mut is_begun = false;
         for (position, previous_digest) in todo {
+            self.pause.pass(out.counters(), &self.stop).await;
             self.space.pass(out.counters(), &self.stop).await;
             if self.stop.is_cancelled() {
                 reads.close();

@@ -273,9 +273,9 @@ pub(super) fn reject(session: &Session<'_>, rejection: &FileRejection) -> Result
 
 pub(super) fn retry(session: &Session<'_>, file_id: i64) -> Result<(), LedgerError> {
     let mut file = FileRow::of_id(session, file_id)?;
-    if file.n_rejected == 0 && file.state != FileState::Rejected {
+    if file.n_rejected == 0 && !matches!(file.state, FileState::Rejected | FileState::Incomplete) {
         return Err(LedgerError::Misuse(format!(
-            "nothing of {} was rejected, it is {}",
+            "nothing of {} is to be tried again, it is {}",
             file.path.to_report(),
             file.state
         )));

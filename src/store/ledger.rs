@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::lock::InstanceLock;
 use super::writer::{Message, Operation, Writer};
-use super::{claim, files, outbox, planes, schema};
+use super::{claim, files, outbox, pause, planes, schema};
 use crate::paths::FileStat;
 use crate::store::records::*;
-use crate::store::{LedgerError, Session, Stream};
+use crate::store::{LedgerError, Pause, Session, Stream};
 use crate::units::PlaneIndex;
 
 /// Called once with the answer, after the commit, on the writer's thread: it must not block.
@@ -200,9 +200,15 @@ impl LedgerHandle {
         self.queue(reply, move |session| files::reject(session, &rejection));
     }
 
-    /// Takes up a rejected file, or the rejected planes of a file, once more: it is to be claimed again.
+    /// Takes up a file that was rejected or stays incomplete, or the rejected planes of a file, once more: it is to be
+    /// claimed again.
     pub fn retry_file(&self, file_id: i64, reply: Reply<()>) {
         self.queue(reply, move |session| files::retry(session, file_id));
+    }
+
+    /// Writes down a pause, or its end; whoever takes files up obeys it, the ledger only remembers.
+    pub fn set_pause(&self, pause: Option<Pause>, reply: Reply<()>) {
+        self.queue(reply, move |session| pause::set(session, pause));
     }
 
     /// Answers once everything that was queued before is committed: a reader sees it then.

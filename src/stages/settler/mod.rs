@@ -22,6 +22,7 @@ use crate::messages::{FileContext, SeenFile, SettledFile, Ticket};
 use crate::paths::FileStat;
 use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::figures;
+use crate::stages::pause::PauseSwitch;
 use crate::store::{Alert, Claimed, ClaimedPlane, FileClaim, FileState, PlaneState};
 
 use candidate::{Candidate, Note, Verdict};
@@ -54,6 +55,7 @@ pub struct Settler {
     settings: Arc<Settings>,
     books: Bookkeeping,
     io: IoPool,
+    pause: PauseSwitch,
     stop: CancellationToken,
     waiting: Waiting,
 }
@@ -169,14 +171,18 @@ impl Settler {
         settings: Settings,
         books: Bookkeeping,
         io: IoPool,
+        pause: PauseSwitch,
         stop: CancellationToken,
     ) -> (Self, Waiting) {
         let waiting = Waiting::default();
-        (Self { settings: Arc::new(settings), books, io, stop, waiting: waiting.clone() }, waiting)
+        (Self { settings: Arc::new(settings), books, io, pause, stop, waiting: waiting.clone() }, waiting)
     }
 
-    /// Starts a look at every candidate whose time has come.
+    /// Starts a look at every candidate whose time has come; during a pause they wait, and are looked at after it.
     async fn look_at_due(&mut self, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
+        if self.pause.current().is_some() {
+            return Ok(());
+        }
         while let Some(number) = self.waiting.next_due(Instant::now()) {
             let Some(ticket) = self.waiting.lock().candidates.get(&number).map(|(ticket, _)| ticket.clone())
             else {
