@@ -1,5 +1,6 @@
-//! Synthetic fields of nuclei, the same for the same seed on every machine: for demonstrations, tests and benches.
+//! Single fields of nuclei in pixels: small images for tests and benches.
 
+use super::random::Random;
 use crate::formats::{Plane, Samples};
 
 /// What a synthetic field looks like.
@@ -51,36 +52,6 @@ pub struct Nucleus {
     pub angle: f64,
     /// Height above the background in grey values.
     pub signal: f64,
-}
-
-/// A generator of pseudo-random numbers (SplitMix64; Steele, Lea and Flood 2014, figure 3).
-#[derive(Debug, Clone)]
-pub struct Random(u64);
-
-impl Random {
-    /// Starts a sequence; the same seed gives the same one.
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number from 0 (included) to 1 (excluded).
-    pub fn uniform(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// A number with mean 0 and standard deviation 1: the sum of twelve uniform ones (Irwin-Hall), within 6.
-    pub fn normal(&mut self) -> f64 {
-        (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
-    }
 }
 
 /// Places nuclei: neighbours may touch, but not lie on one another.
@@ -183,14 +154,5 @@ mod tests {
         sorted.sort_unstable();
         let median = f64::from(sorted[sorted.len() / 2]);
         assert!((median - settings.background).abs() < 10.0, "{median}");
-    }
-
-    #[test]
-    fn normal_numbers_have_mean_zero_and_deviation_one() {
-        let mut random = Random::new(1);
-        let values: Vec<_> = (0..20_000).map(|_| random.normal()).collect();
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let variance = values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64;
-        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.05, "{mean} {variance}");
     }
 }

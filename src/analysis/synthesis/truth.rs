@@ -26,6 +26,18 @@ pub struct Truth {
     pub growing: Option<GrowingFile>,
 }
 
+impl Truth {
+    /// The file in which it stands, beside the images.
+    pub const FILE_NAME: &str = "truth.json";
+    /// The name of the program.
+    pub const MADE_BY: &str = "scopewatch synth";
+
+    /// A file by its path.
+    pub fn file(&self, path: &str) -> Option<&TrueFile> {
+        self.files.iter().find(|file| file.file == path)
+    }
+}
+
 /// One file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrueFile {
