@@ -9,6 +9,7 @@ mod run;
 mod scan;
 mod segment;
 mod status;
+mod synth;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ enum Command {
     Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
     CheckConfig(check_config::CheckConfigArgs),
+    Synth(synth::SynthArgs),
 }
 
 /// How a command ended; the numbers are part of the contract.
@@ -123,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::main(&args),
         Command::Explain(args) => explain::main(&args),
         Command::CheckConfig(args) => check_config::main(&args),
+        Command::Synth(args) => synth::main(&args),
     };
     let exit = ended.unwrap_or_else(|failure| {
         eprintln!("error: {:#}", failure.error);

@@ -64,7 +64,7 @@ impl Cell {
         let elongation = random.between(1.0, 1.25);
         let lobes = std::array::from_fn(|_| random.between(-0.03, 0.03));
         let positive = random.uniform() < 0.4;
-        let speed_um = random.between(0.1, 0.6);
+        let speed_um = random.between(0.1, 0.4);
         Self {
             centre_um,
             radii_um: [radius * elongation, radius / elongation],

@@ -1,6 +1,6 @@
 //! From planned files to bytes, and what is true of them.
 
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 
 use sha2::{Digest, Sha256};
 
@@ -48,7 +48,7 @@ impl Studio {
     ///
     /// # Errors
     /// Whatever `out` says, or `over_limit` for a TIFF above 4 GiB.
-    pub fn write<W: Read + Write + Seek>(
+    pub fn write<W: Write + Seek>(
         &self,
         file: usize,
         out: &mut W,
@@ -67,6 +67,12 @@ impl Studio {
             planes.clear();
         }
         Ok(Written { truth: true_file(planned, planes), n_bytes_after_frame })
+    }
+
+    /// What is known before anything is drawn: all but planes and the lengths of files.
+    pub fn outline(&self) -> Truth {
+        let file = |planned| Written { truth: true_file(planned, Vec::new()), n_bytes_after_frame: Vec::new() };
+        self.truth(self.plan.files.iter().map(file).collect())
     }
 
     /// The truth of the whole acquisition, from what was written into each file, in the order of the plan.
@@ -245,7 +251,7 @@ fn true_file(planned: &PlannedFile, planes: Vec<TruePlane>) -> TrueFile {
 }
 
 /// Damages a written file; whether nothing of it can be read any more.
-fn spoil<W: Read + Write + Seek>(out: &mut W, damage: Damage) -> Result<bool, FormatError> {
+fn spoil<W: Write + Seek>(out: &mut W, damage: Damage) -> Result<bool, FormatError> {
     let length = out.seek(SeekFrom::End(0))?;
     let (start, end) = match damage {
         Damage::None => return Ok(false),
