@@ -1,14 +1,15 @@
 //! scopewatch: watches the folders that a microscope writes into, and reports each plane exactly once.
 //!
-//! The layers, from the bottom: [`units`] and [`tuning`]; [`formats`] and [`analysis`] (pure: from bytes to planes, from
-//! planes to findings); messages, store and reports (what travels, what is kept, what is written); actor; stages; and
-//! the service around them. Imports point down only; `ARCHITECTURE.md` says why.
+//! The layers, from the bottom: [`units`], [`geometry`] and [`tuning`]; [`formats`] and [`analysis`] (pure: from bytes
+//! to planes, from planes to findings); messages, store and reports (what travels, what is kept, what is written);
+//! actor; stages; and the service around them. Imports point down only; `ARCHITECTURE.md` says why.
 
 pub mod actor;
 pub mod analysis;
 pub mod cli;
 pub mod control;
 pub mod formats;
+pub mod geometry;
 pub mod machine;
 pub mod messages;
 pub mod paths;

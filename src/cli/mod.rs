@@ -13,6 +13,7 @@ mod run;
 mod scan;
 mod segment;
 mod status;
+mod synth;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ enum Command {
     Resume(pause::ResumeArgs),
     Rescan(rescan::RescanArgs),
     CheckConfig(check_config::CheckConfigArgs),
+    Synth(synth::SynthArgs),
 }
 
 /// How a command ended; the numbers are part of the contract.
@@ -135,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => pause::resume(&args),
         Command::Rescan(args) => rescan::main(&args),
         Command::CheckConfig(args) => check_config::main(&args),
+        Command::Synth(args) => synth::main(&args),
     };
     let exit = ended.unwrap_or_else(|failure| {
         eprintln!("error: {:#}", failure.error);

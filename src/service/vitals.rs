@@ -98,7 +98,7 @@ impl Vitals {
         let answered = Arc::new(AtomicBool::new(false));
         self.question = Some((now, answered.clone()));
         // an error is an answer, too: whoever ends the writer ends the process
-        self.ledger.ping(Box::new(move |_| answered.store(true, Ordering::Release)));
+        self.ledger.catch_up(Box::new(move |_| answered.store(true, Ordering::Release)));
         None
     }
 }
@@ -209,7 +209,7 @@ mod tests {
         let world = World::new().await;
         let (release, held) = mpsc::channel::<()>();
         // the writer answers on its own thread: this one holds it
-        world.scratch.handle().ping(Box::new(move |_| held.recv().unwrap_or_default()));
+        world.scratch.handle().catch_up(Box::new(move |_| held.recv().unwrap_or_default()));
         let mut vitals = world.vitals();
         assert_eq!(vitals.check(), Ok(()));
         advance(59).await;
@@ -223,7 +223,7 @@ mod tests {
         assert!(vitals.check().is_err());
         release.send(()).unwrap();
         let (say, said) = mpsc::channel();
-        world.scratch.handle().ping(Box::new(move |answer| say.send(answer.is_ok()).unwrap()));
+        world.scratch.handle().catch_up(Box::new(move |answer| say.send(answer.is_ok()).unwrap()));
         assert_eq!(said.recv(), Ok(true));
         assert_eq!(vitals.check(), Ok(()));
     }

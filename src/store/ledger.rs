@@ -211,8 +211,8 @@ impl LedgerHandle {
         self.queue(reply, move |session| pause::set(session, pause));
     }
 
-    /// Changes nothing, and answers once everything that was queued before is committed.
-    pub fn ping(&self, reply: Reply<()>) {
+    /// Answers once everything that was queued before is committed: a reader sees it then.
+    pub fn catch_up(&self, reply: Reply<()>) {
         self.queue(reply, |_| Ok(()));
     }
 

@@ -13,6 +13,7 @@ mod imagej;
 mod jpeg;
 mod layout;
 mod ome;
+mod ome_writer;
 mod pixels;
 mod samples;
 mod tags;
@@ -27,6 +28,7 @@ use directory::{Directory, FileReader, Header};
 use layout::Layout;
 use tags::tag;
 
+pub use ome_writer::{OmePlane, OmeSpec, OmeTiffWriter};
 pub use tags::{ByteOrder, Predictor};
 pub use writer::{ChunkShape, TiffWriter, WriteCompression, WriteOptions, encode, write_planes};
 
