@@ -24,6 +24,9 @@ pub trait Growing: Send {
     /// Why no plane can be handed out although data are there; `None` when they can.
     fn lacks(&self) -> Option<String>;
 
+    /// Whether planes are there that a hint may explain.
+    fn wants_hint(&self) -> bool;
+
     /// Takes over what another source knows of the planes, if it fits what was found so far.
     ///
     /// # Errors
@@ -39,13 +42,14 @@ pub trait Growing: Send {
 }
 
 /// Begins to look at a file that grows, from its start; `None` where its format is not one that grows plane by plane,
-/// or does not show yet.
+/// and for an ND2 file that ends with its map: it is complete.
 ///
 /// # Errors
 /// As [`sniff`], and those of the first block of the file.
 pub fn open(source: &mut dyn Source, limits: &Limits) -> Result<Option<Box<dyn Growing>>, FormatError> {
     let mut source = source;
     Ok(match sniff(&mut source)? {
+        Format::Nd2 if nd2::ends_with_map(&mut source)? => None,
         Format::Nd2 => Some(Box::new(nd2::GrowingNd2::new(limits))),
         Format::Tiff => Some(Box::new(tiff::GrowingTiff::new(limits))),
         _ => None,

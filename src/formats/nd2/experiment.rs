@@ -57,7 +57,10 @@ pub(crate) fn parse(root: &Level, n_frames: u64, limits: &Limits) -> Result<Vec<
 ///
 /// # Errors
 /// As [`parse`].
-pub(crate) fn parse_growing(root: &Level, limits: &Limits) -> Result<Result<Vec<Loop>, &'static str>, FormatError> {
+pub(crate) fn parse_growing(
+    root: &Level,
+    limits: &Limits,
+) -> Result<Result<Vec<Loop>, &'static str>, FormatError> {
     let loops = read(root, SubLoops::WhereNothingElse, limits)?;
     for other in [SubLoops::Always, SubLoops::Never] {
         if read(root, other, limits)? != loops {

@@ -58,12 +58,15 @@ impl GrowingNd2 {
     fn read_metadata(&mut self, source: &mut dyn Source) -> Result<(), FormatError> {
         for (kind, chunk) in self.walk.take_metadata() {
             if chunk.length > self.limits.metadata_bytes_max {
-                let message = format!("a metadata chunk of {} bytes exceeds the limit on metadata", chunk.length);
+                let message =
+                    format!("a metadata chunk of {} bytes exceeds the limit on metadata", chunk.length);
                 return Err(FormatError::over_limit(message).at(chunk.offset));
             }
             let mut data = vec![0; chunk.length as usize];
             if read_up_to(source, chunk.offset, &mut data)? < data.len() {
-                return Err(FormatError::incomplete("the file became shorter while it was read").at(chunk.offset));
+                return Err(
+                    FormatError::incomplete("the file became shorter while it was read").at(chunk.offset)
+                );
             }
             let tree = parse_tree(kind.name(), &data, &self.limits)?;
             match kind {
@@ -112,7 +115,10 @@ impl GrowingNd2 {
                 };
                 if plane.decoded_bytes() > self.limits.plane_bytes_max {
                     let message = format!("a plane of {} bytes exceeds the limit of", plane.decoded_bytes());
-                    return Err(FormatError::over_limit(format!("{message} {}", self.limits.plane_bytes_max)));
+                    return Err(FormatError::over_limit(format!(
+                        "{message} {}",
+                        self.limits.plane_bytes_max
+                    )));
                 }
                 planes.push(plane);
                 shares.push(PlaneShare { frame: *frame, channel });
@@ -138,6 +144,11 @@ impl Growing for GrowingNd2 {
             (Loops::Unknown, _) => Some("its loops are not written yet".to_owned()),
             (Loops::Known(_), Some(_)) => None,
         }
+    }
+
+    fn wants_hint(&self) -> bool {
+        let is_told = self.attributes.is_some() && !matches!(self.loops, Loops::Unknown);
+        !is_told && !self.walk.frames().is_empty() && self.picture.is_some()
     }
 
     fn take_hint(&mut self, hint: &Hint) -> Result<(), String> {

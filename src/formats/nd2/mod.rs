@@ -24,6 +24,7 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
+pub(super) use chunks::ends_with_map;
 pub use growing::{GrowingNd2, SiblingHint};
 pub use writer::{Nd2Compression, Nd2Loop, Nd2Objective, Nd2RowLength, Nd2Spec, Nd2Version, Nd2Writer};
 
@@ -83,7 +84,8 @@ impl Container for Nd2Container {
     fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError> {
         let layout = &self.layouts[self.planes[plane_index].index.c as usize];
         let frame = self.frame_of_plane[plane_index];
-        let place = FramePlace { frame, offset: self.map.frame_offset(frame), file_length: self.map.file_length };
+        let place =
+            FramePlace { frame, offset: self.map.frame_offset(frame), file_length: self.map.file_length };
         self.pixels.read_plane(&mut self.source, place, layout)
     }
 

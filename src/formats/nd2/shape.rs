@@ -80,7 +80,12 @@ pub(crate) fn lengths(loops: &[Loop]) -> Shape {
         let own = loops.iter().filter(|own| own.axis == axis);
         own.fold(1, |n: u32, own| n.saturating_mul(u32::try_from(own.n.max(1)).unwrap_or(u32::MAX)))
     };
-    Shape { n_t: length(Axis::Time), n_p: length(Axis::Position), n_z: length(Axis::Focus), frames: Vec::new() }
+    Shape {
+        n_t: length(Axis::Time),
+        n_p: length(Axis::Position),
+        n_z: length(Axis::Focus),
+        frames: Vec::new(),
+    }
 }
 
 /// Time point, position and focus step of a frame, and the rounds of all loops before it.

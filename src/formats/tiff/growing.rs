@@ -199,6 +199,10 @@ impl Growing for GrowingTiff {
         }
     }
 
+    fn wants_hint(&self) -> bool {
+        false
+    }
+
     fn take_hint(&mut self, _: &Hint) -> Result<(), String> {
         Err("a TIFF says itself what its pages are".to_owned())
     }
@@ -208,7 +212,8 @@ impl Growing for GrowingTiff {
             return Ok(None);
         };
         let planes: Vec<PlaneEntry> = self.written.iter().map(|slot| entry(slot, &self.pages)).collect();
-        let place = |slot: &Slot| Place { directory: slot.page.map(|page| self.pages[page].at), skip_bytes: 0 };
+        let place =
+            |slot: &Slot| Place { directory: slot.page.map(|page| self.pages[page].at), skip_bytes: 0 };
         let container = TiffContainer {
             reader: FileReader::new(source)?,
             header,

@@ -74,7 +74,9 @@ pub(super) fn stated_attributes(
         let pixel_bytes = u64::from(n_components) * shape.sample_type.size_bytes() as u64;
         let packed = u64::from(shape.width).saturating_mul(pixel_bytes);
         let rows = [packed, packed.next_multiple_of(4)];
-        rows.iter().any(|row| row.saturating_mul(shape.height.into()).saturating_add(TIME_BYTES) == frame.data.length)
+        rows.iter().any(|row| {
+            row.saturating_mul(shape.height.into()).saturating_add(TIME_BYTES) == frame.data.length
+        })
     };
     let mut fitting: Vec<_> = shapes.iter().filter(fits).collect();
     fitting.dedup();

@@ -140,7 +140,8 @@ impl ChunkWalk {
         let word = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
         let (name_area, length) = (word(0) >> 32, word(8));
         let offset = self.next + HEADER_LENGTH + name_area;
-        let (Some(_), true) = (offset.checked_add(length).filter(|end| *end < u64::MAX - BLOCK), name_area <= NAME_AREA_MAX)
+        let (Some(_), true) =
+            (offset.checked_add(length).filter(|end| *end < u64::MAX - BLOCK), name_area <= NAME_AREA_MAX)
         else {
             return Err(FormatError::malformed("expected the lengths of a chunk").at(self.next));
         };
@@ -168,7 +169,8 @@ impl ChunkWalk {
         }
         let Some(digits) = chunk.name.strip_prefix(FRAME_PREFIX) else { return Ok(()) };
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u32>().ok());
-        let number = number.ok_or_else(|| FormatError::malformed("expected a frame's number").at(chunk.offset))?;
+        let number =
+            number.ok_or_else(|| FormatError::malformed("expected a frame's number").at(chunk.offset))?;
         if u64::from(number) >= limits.planes_max {
             let message = format!("frame {number} exceeds the limit of {} planes", limits.planes_max);
             return Err(FormatError::over_limit(message).at(chunk.offset));

@@ -43,7 +43,8 @@ impl Rule {
         }
         if let Some(ome) = &hints.ome {
             let planned = planned_by_ome(first, ome, limits.planes_max).filter(|plan| !plan.slots.is_empty());
-            let unknown = || FormatError::unsupported("its OME-XML does not say yet where every page belongs");
+            let unknown =
+                || FormatError::unsupported("its OME-XML does not say yet where every page belongs");
             return planned.map(Self::by_ome).ok_or_else(unknown);
         }
         let Some(imagej) = &hints.imagej else { return Ok(Self::PageOrder) };
@@ -92,7 +93,8 @@ impl Rule {
                 let directory = Directory::read(reader, header, page.at)?;
                 let json = directory.bytes(reader, tag::MICRO_MANAGER, limits)?;
                 let index = vendor::index_in(&json);
-                let index = index.ok_or_else(|| unknown("a page of the stack does not say which plane it is"))?;
+                let index =
+                    index.ok_or_else(|| unknown("a page of the stack does not say which plane it is"))?;
                 let first = *position.get_or_insert(index.p);
                 let p = index.p.checked_sub(first);
                 let p = p.ok_or_else(|| unknown("positions of the stack do not come in order"))?;
