@@ -133,7 +133,8 @@ fn stuck_camera(plan: &mut Acquisition) {
     let (before, stuck) = (planes[STUCK - 1].index, planes[STUCK].index);
     let files = plan.store(&place, TIMELAPSE, container(plan, Container::Nd2), planes);
     let is_one_file = files.len() == 1;
-    let (a, b) = if is_one_file { (files.start, files.start) } else { (files.start + STUCK - 1, files.start + STUCK) };
+    let (a, b) =
+        if is_one_file { (files.start, files.start) } else { (files.start + STUCK - 1, files.start + STUCK) };
     let index = |index| if is_one_file { index } else { Default::default() };
     plan.relations.push(TrueRelation {
         file_a: plan.files[a].path.clone(),
@@ -176,7 +177,8 @@ fn growing(plan: &mut Acquisition) {
     if !matches!(plan.settings.format, FormatChoice::Mixed | FormatChoice::Nd2) {
         return;
     }
-    let series = Series { n_times: plan.settings.n_times.max(8), ..overview(plan.settings.n_channels.min(2)) };
+    let series =
+        Series { n_times: plan.settings.n_times.max(8), ..overview(plan.settings.n_channels.min(2)) };
     let mut files = Vec::new();
     for field in [1, 2] {
         let place = plan.place((0, 12), field, true);

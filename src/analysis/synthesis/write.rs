@@ -71,7 +71,8 @@ impl Studio {
 
     /// What is known before anything is drawn: all but planes and the lengths of files.
     pub fn outline(&self) -> Truth {
-        let file = |planned| Written { truth: true_file(planned, Vec::new()), n_bytes_after_frame: Vec::new() };
+        let file =
+            |planned| Written { truth: true_file(planned, Vec::new()), n_bytes_after_frame: Vec::new() };
         self.truth(self.plan.files.iter().map(file).collect())
     }
 
