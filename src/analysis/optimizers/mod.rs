@@ -2,24 +2,31 @@
 //! Levenberg-Marquardt.
 //!
 //! Both see the same [`Residuals`] through the same robust [`Loss`], count passes over the data the same way, keep
-//! parameters within the same [`Bounds`], name why they stopped, and have their result examined by the same
-//! [`referee`]. What they need they allocate before the first step.
+//! parameters within the same [`Bounds`] and name why they stopped; their results are examined by the same [`referee`]. What they need they allocate before the first step.
 //!
 //! The cost is `1/2 sum c^2 rho(|r_b|^2 / c^2)` over blocks `r_b` of residuals, `c` being the loss's scale; for the
 //! linear loss it is half the sum of squares.
 
+pub mod lbfgsb;
+pub mod levenberg_marquardt;
 mod loss;
+mod objective;
+mod qr;
 pub mod referee;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 use serde::Serialize;
 
+pub use lbfgsb::LbfgsbSettings;
+pub use levenberg_marquardt::LevenbergMarquardtSettings;
 pub use loss::{Loss, LossKind};
-pub use referee::Examination;
+pub use referee::{Examination, examine};
 pub use trace::{Trace, TracePoint};
 
-/// Most parameters a problem may have, 10,000; a refusal before anything is allocated for it.
-pub const N_PARAMETERS_MAX: usize = 10_000;
+/// Most parameters a problem may have, 1,000; a refusal before anything is allocated for it.
+pub const N_PARAMETERS_MAX: usize = 1_000;
 /// Most residuals a problem may have, 100 million; a refusal before anything is allocated for it.
 pub const N_RESIDUALS_MAX: usize = 100_000_000;
 
@@ -141,8 +148,6 @@ pub struct Report {
     pub stop_reason: StopReason,
     /// Every point where residuals were computed, in order, where a trace was asked for; else empty.
     pub trace: Trace,
-    /// The result as the referee sees it, from a pass of its own that is not counted above.
-    pub examination: Examination,
 }
 
 /// A problem that cannot be started on.

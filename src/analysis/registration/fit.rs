@@ -1,9 +1,15 @@
 //! Fits a transform to point pairs by both optimizers and, where there is one, by the closed form.
 
+use std::f64::consts::{FRAC_PI_4, TAU};
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::models::Model;
-use crate::analysis::optimizers::{LossKind, OptimizerError, Report};
+use super::models::{Model, PairResiduals};
+use crate::analysis::optimizers::{
+    Bounds, Examination, LbfgsbSettings, LevenbergMarquardtSettings, Loss, LossKind, OptimizerError, Report,
+    examine, lbfgsb, levenberg_marquardt,
+};
 use crate::geometry::Affine;
 
 /// Most pairs of a fit, 10 million.
@@ -17,7 +23,8 @@ pub struct FitSettings {
     pub model: Model,
     /// Whether the moving image is seen in a mirror: its x is mirrored first.
     pub mirrored: bool,
-    /// How much a large residual counts.
+    /// How much a large residual counts. With Tukey's loss both optimizers start where Levenberg-Marquardt ends with
+    /// the Cauchy loss of the same scale; those passes are not counted.
     pub loss: LossKind,
     /// Distance in px of the reference image at which a robust loss starts to differ from least squares; above 0,
     /// default 3.
@@ -108,6 +115,8 @@ pub struct OptimizedFit {
     pub rmsd_px: f64,
     /// Passes, iterations, stop reason, and the result in normalised coordinates.
     pub report: Report,
+    /// The result as the referee sees it, in normalised coordinates.
+    pub examination: Examination,
 }
 
 /// Pairs or settings that nothing can be fitted to.
@@ -152,4 +161,306 @@ pub enum FitError {
     /// The optimizers refused the problem.
     #[error(transparent)]
     Optimizer(#[from] OptimizerError),
+}
+
+/// What the parts of a fit took, by the caller's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FitTimes {
+    /// The closed form.
+    pub closed_form: Duration,
+    /// L-BFGS-B.
+    pub lbfgsb: Duration,
+    /// Levenberg-Marquardt.
+    pub lm: Duration,
+}
+
+/// Fits a transform that maps `moving[i]` onto `reference[i]`, both `[x, y]` in px.
+///
+/// # Errors
+/// [`FitError`] for lists of different length, too few or too many pairs, coordinates that are not finite or all the
+/// same, and settings outside their ranges. An optimizer that does not converge says so in its stop reason.
+///
+/// # References
+/// Umeyama, Least-squares estimation of transformation parameters between two point patterns, IEEE PAMI 13(4), 1991
+/// (closed form of the similarity, in two dimensions and with the mirror given).
+pub fn fit_pairs(
+    moving: &[[f64; 2]],
+    reference: &[[f64; 2]],
+    settings: &FitSettings,
+) -> Result<Fit, FitError> {
+    fit_pairs_timed(moving, reference, settings, &mut || Duration::ZERO).map(|(fit, _)| fit)
+}
+
+/// Does what [`fit_pairs`] does and tells how long each part took by `clock`, which returns the time since any fixed
+/// moment.
+///
+/// # Errors
+/// As [`fit_pairs`].
+pub fn fit_pairs_timed(
+    moving: &[[f64; 2]],
+    reference: &[[f64; 2]],
+    settings: &FitSettings,
+    clock: &mut dyn FnMut() -> Duration,
+) -> Result<(Fit, FitTimes), FitError> {
+    check(moving, reference, settings)?;
+    let frame = Frame::new(moving, reference, settings)?;
+    let mut times = FitTimes::default();
+
+    let begin = clock();
+    let closed_form = frame.problem.closed_form();
+    times.closed_form = clock().saturating_sub(begin);
+
+    let (loss, bounds) = (frame.loss(settings), frame.bounds(settings));
+    let start = frame.start(settings, closed_form.as_deref());
+    let start = frame.within_reach(start, loss, &bounds)?;
+    let n_trace_points = settings.n_trace_points;
+
+    let begin = clock();
+    let lbfgsb_settings = LbfgsbSettings { n_trace_points, ..Default::default() };
+    let lbfgsb = lbfgsb::minimize(&frame.problem, loss, &start, &bounds, &lbfgsb_settings)?;
+    times.lbfgsb = clock().saturating_sub(begin);
+
+    let begin = clock();
+    let lm_settings = LevenbergMarquardtSettings { n_trace_points, ..Default::default() };
+    let lm = levenberg_marquardt::minimize(&frame.problem, loss, &start, &bounds, &lm_settings)?;
+    times.lm = clock().saturating_sub(begin);
+
+    let is_lm_best = lm.cost <= lbfgsb.cost;
+    let [lbfgsb, lm] = [lbfgsb, lm].map(|report| frame.optimized(report, loss, &bounds));
+    let best = if is_lm_best { &lm } else { &lbfgsb };
+    let closed_form = closed_form.map(|parameters| {
+        let reference_from_moving = frame.in_px(&parameters);
+        let parameters = frame.parameters_in_px(&reference_from_moving);
+        ClosedForm {
+            rmsd_px: rmsd(moving, reference, &reference_from_moving),
+            reference_from_moving,
+            parameters,
+        }
+    });
+    let fit = Fit {
+        reference_from_moving: best.reference_from_moving,
+        rmsd_px: best.rmsd_px,
+        n_pairs: moving.len(),
+        closed_form,
+        lbfgsb,
+        lm,
+    };
+    Ok((fit, times))
+}
+
+/// Root mean square distance between mapped moving points and reference points, in px of the reference; 0 for none.
+pub fn rmsd(moving: &[[f64; 2]], reference: &[[f64; 2]], reference_from_moving: &Affine) -> f64 {
+    let square = |(from, to): (&[f64; 2], &[f64; 2])| {
+        let [x, y] = reference_from_moving.apply(*from);
+        (x - to[0]).powi(2) + (y - to[1]).powi(2)
+    };
+    let sum: f64 = moving.iter().zip(reference).map(square).sum();
+    (sum / moving.len().max(1) as f64).sqrt()
+}
+
+fn check(moving: &[[f64; 2]], reference: &[[f64; 2]], settings: &FitSettings) -> Result<(), FitError> {
+    let (n_moving, n_reference) = (moving.len(), reference.len());
+    if n_moving != n_reference {
+        return Err(FitError::Lengths { n_moving, n_reference });
+    }
+    let expected = settings.model.n_pairs_min();
+    if !(expected..=N_PAIRS_MAX).contains(&n_moving) {
+        return Err(FitError::Pairs { expected, found: n_moving });
+    }
+    let is_fit = |[x, y]: &[f64; 2]| x.abs() <= COORDINATE_MAX && y.abs() <= COORDINATE_MAX;
+    if let Some(index) = moving.iter().zip(reference).position(|(m, r)| !is_fit(m) || !is_fit(r)) {
+        return Err(FitError::Coordinate { index });
+    }
+    let FitSettings { bounds, start, .. } = settings;
+    let is_ordered = |[least, greatest]: [f64; 2]| least <= greatest && greatest - least < f64::INFINITY;
+    let is_scale = |scale: f64| scale > 0.0 && scale.is_finite();
+    let rules = [
+        (
+            settings.loss_scale_px > 0.0 && settings.loss_scale_px.is_finite(),
+            "a finite loss scale above 0 px",
+        ),
+        (
+            bounds.scale.is_none_or(|range| is_ordered(range) && is_scale(range[0])),
+            "finite bounds of the scale above 0, the lower one first",
+        ),
+        (bounds.theta_rad.is_none_or(is_ordered), "finite bounds of the rotation, the lower one first"),
+        (
+            settings.model != Model::Affine || *bounds == FitBounds::default(),
+            "no bounds of scale and rotation for the affine model",
+        ),
+        (start.scale.is_none_or(is_scale), "a finite scale above 0 to start from"),
+        (start.rotation_rad.is_none_or(f64::is_finite), "a finite rotation to start from"),
+    ];
+    rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, what)| Err(FitError::Setting { what }))
+}
+
+/// Greatest coordinate in px, either sign.
+const COORDINATE_MAX: f64 = 1e100;
+/// Radius beside the greatest coordinate below which points count as being in one place: rounding errors.
+const RADIUS_MIN: f64 = 1e-13;
+
+/// Point pairs in normalised coordinates, with the way back to px.
+struct Frame<'a> {
+    moving_px: &'a [[f64; 2]],
+    reference_px: &'a [[f64; 2]],
+    mirrored: bool,
+    problem: PairResiduals,
+    centre_moving: [f64; 2],
+    centre_reference: [f64; 2],
+    radius_moving: f64,
+    radius_reference: f64,
+}
+
+impl<'a> Frame<'a> {
+    fn new(
+        moving_px: &'a [[f64; 2]],
+        reference_px: &'a [[f64; 2]],
+        settings: &FitSettings,
+    ) -> Result<Self, FitError> {
+        let mirror = if settings.mirrored { -1.0 } else { 1.0 };
+        let mut moving: Vec<_> = moving_px.iter().map(|[x, y]| [mirror * x, *y]).collect();
+        let mut reference = reference_px.to_vec();
+        let normalised = |points, which| normalise(points).ok_or(FitError::Coincident { which });
+        let (centre_moving, radius_moving) = normalised(&mut moving, "moving")?;
+        let (centre_reference, radius_reference) = normalised(&mut reference, "reference")?;
+        let weight = 1.0 / (moving.len() as f64).sqrt();
+        Ok(Self {
+            moving_px,
+            reference_px,
+            mirrored: settings.mirrored,
+            problem: PairResiduals { model: settings.model, moving, reference, weight },
+            centre_moving,
+            centre_reference,
+            radius_moving,
+            radius_reference,
+        })
+    }
+
+    /// What a scale in px is multiplied with in normalised coordinates.
+    fn scale_unit(&self) -> f64 {
+        self.radius_moving / self.radius_reference
+    }
+
+    fn loss(&self, settings: &FitSettings) -> Loss {
+        let scale = settings.loss_scale_px / self.radius_reference * self.problem.weight;
+        Loss { kind: settings.loss, scale }
+    }
+
+    fn bounds(&self, settings: &FitSettings) -> Bounds {
+        let model = settings.model;
+        let mut bounds = Bounds::none(model.n_parameters());
+        if let Some([least, greatest]) = settings.bounds.scale {
+            bounds.lower[..model.n_scales()].fill(least * self.scale_unit());
+            bounds.upper[..model.n_scales()].fill(greatest * self.scale_unit());
+        }
+        if let (Some([least, greatest]), Some(index)) = (settings.bounds.theta_rad, model.rotation_index()) {
+            bounds.lower[index] = least;
+            bounds.upper[index] = greatest;
+        }
+        bounds
+    }
+
+    fn start(&self, settings: &FitSettings, closed_form: Option<&[f64]>) -> Vec<f64> {
+        let model = settings.model;
+        let scale = settings.start.scale.map_or(1.0, |scale| scale * self.scale_unit());
+        let rotation = settings.start.rotation_rad.unwrap_or_else(|| {
+            let known = closed_form.map(|parameters| model.map(parameters).decompose());
+            let eighths = known.map_or(0.0, |parts| (parts.rotation_rad / FRAC_PI_4).round());
+            eighths * FRAC_PI_4
+        });
+        // the same direction, as near to the middle of the bounds as full turns allow
+        let middle = settings.bounds.theta_rad.map_or(rotation, |[least, greatest]| (least + greatest) / 2.0);
+        let rotation = rotation + ((middle - rotation) / TAU).round() * TAU;
+        let map = Affine::similarity(scale, rotation, false, [0.0, 0.0]);
+        let mut start = model.parameters(&map);
+        if let Some(index) = model.rotation_index() {
+            start[index] = rotation;
+        }
+        start
+    }
+
+    /// Moves the start of a fit by Tukey's loss to where the Cauchy loss of the same scale leads: pairs beyond the
+    /// scale do not count at all with the former, and from afar none does.
+    fn within_reach(&self, start: Vec<f64>, loss: Loss, bounds: &Bounds) -> Result<Vec<f64>, FitError> {
+        if loss.kind != LossKind::Tukey {
+            return Ok(start);
+        }
+        let cauchy = Loss { kind: LossKind::Cauchy, ..loss };
+        let settings = LevenbergMarquardtSettings::default();
+        Ok(levenberg_marquardt::minimize(&self.problem, cauchy, &start, bounds, &settings)?.parameters)
+    }
+
+    /// The map in px that normalised parameters stand for.
+    fn in_px(&self, parameters: &[f64]) -> Affine {
+        let map = self.problem.model.map(parameters);
+        let [tx, ty] = map.translation();
+        let linear = map.linear().map(|row| row.map(|value| value / self.scale_unit()));
+        let turned = Affine::from_parts(linear, [0.0, 0.0]);
+        let [x, y] = turned.apply(self.centre_moving);
+        let radius = self.radius_reference;
+        let [u, v] = self.centre_reference;
+        Affine::from_parts(linear, [radius * tx + u - x, radius * ty + v - y]).after(&self.mirror())
+    }
+
+    fn mirror(&self) -> Affine {
+        Affine::similarity(1.0, 0.0, self.mirrored, [0.0, 0.0])
+    }
+
+    fn parameters_in_px(&self, reference_from_moving: &Affine) -> Vec<f64> {
+        match self.problem.model {
+            Model::Affine => Model::Affine.parameters(reference_from_moving),
+            model => model.parameters(&reference_from_moving.after(&self.mirror())),
+        }
+    }
+
+    fn optimized(&self, report: Report, loss: Loss, bounds: &Bounds) -> OptimizedFit {
+        let reference_from_moving = self.in_px(&report.parameters);
+        let examination = examine(&self.problem, loss, &report.parameters, bounds);
+        let covariance = examination.covariance.as_deref();
+        OptimizedFit {
+            parameters: self.parameters_in_px(&reference_from_moving),
+            standard_errors: covariance
+                .map(|covariance| self.standard_errors(&report.parameters, covariance)),
+            rmsd_px: rmsd(self.moving_px, self.reference_px, &reference_from_moving),
+            reference_from_moving,
+            report,
+            examination,
+        }
+    }
+
+    /// Standard errors in px: the shift in px is where the origin of the moving image lands, which is far from the
+    /// centre of the points, so that it takes up the errors of all parameters.
+    fn standard_errors(&self, parameters: &[f64], covariance: &[f64]) -> Vec<f64> {
+        let model = self.problem.model;
+        let n = model.n_parameters();
+        let origin = self.centre_moving.map(|value| -value / self.radius_moving);
+        let at_origin = model.point_jacobian(parameters, origin);
+        let variance = |row: &[f64]| -> f64 {
+            let image = |i: usize| (0..n).map(|j| covariance[i * n + j] * row[j]).sum::<f64>();
+            (0..n).map(|i| row[i] * image(i)).sum()
+        };
+        let shifts =
+            at_origin.chunks_exact(n).map(|row| self.radius_reference * variance(row).max(0.0).sqrt());
+        let others = (0..n - 2).map(|index| {
+            let unit = if Some(index) == model.rotation_index() { 1.0 } else { 1.0 / self.scale_unit() };
+            unit * covariance[index * n + index].max(0.0).sqrt()
+        });
+        others.chain(shifts).collect()
+    }
+}
+
+/// Moves points to their centroid and divides them by their root mean square radius; returns both, or `None` where
+/// all points are in one place.
+fn normalise(points: &mut [[f64; 2]]) -> Option<([f64; 2], f64)> {
+    let n = points.len() as f64;
+    let mean = |axis: usize| points.iter().map(|point| point[axis] / n).sum::<f64>();
+    let centre = [mean(0), mean(1)];
+    let reach = points.iter().flatten().fold(0.0_f64, |reach, value| reach.max(value.abs()));
+    points.iter_mut().for_each(|[x, y]| (*x, *y) = (*x - centre[0], *y - centre[1]));
+    let radius = (points.iter().map(|[x, y]| x * x + y * y).sum::<f64>() / n).sqrt();
+    if radius <= RADIUS_MIN * reach {
+        return None;
+    }
+    points.iter_mut().flatten().for_each(|value| *value /= radius);
+    Some((centre, radius))
 }

@@ -4,6 +4,8 @@
 //! every parameter is of order 1 (Hartley 1997 for the idea). Residuals are divided by the root of the number of
 //! pairs as well: the cost is half the mean square.
 
+use std::f64::consts::PI;
+
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::optimizers::Residuals;
@@ -176,5 +178,93 @@ impl Residuals for PairResiduals {
             self.model.write_rows(parameters, *point, sin_cos, rows);
             rows.iter_mut().for_each(|value| *value *= self.weight);
         }
+    }
+}
+
+impl PairResiduals {
+    /// The least squares parameters, computed directly; `None` where the pairs do not determine them, or where a
+    /// scale is not positive. The moving points must be centred.
+    pub(crate) fn closed_form(&self) -> Option<Vec<f64>> {
+        // moving and reference are centred and the weights equal: the shift is zero
+        let mut sums = Sums::default();
+        for ([x, y], [u, v]) in self.moving.iter().zip(&self.reference) {
+            sums.xu += x * u;
+            sums.xv += x * v;
+            sums.yu += y * u;
+            sums.yv += y * v;
+            sums.xx += x * x;
+            sums.xy += x * y;
+            sums.yy += y * y;
+        }
+        let parameters = match self.model {
+            Model::Similarity => sums.similarity(),
+            Model::Anisotropic => sums.anisotropic(),
+            Model::Affine => sums.affine(),
+        }?;
+        parameters.iter().all(|value| value.is_finite()).then_some(parameters)
+    }
+}
+
+/// Sums of products over centred pairs: moving `x, y`, reference `u, v`.
+#[derive(Default)]
+struct Sums {
+    xu: f64,
+    xv: f64,
+    yu: f64,
+    yv: f64,
+    xx: f64,
+    xy: f64,
+    yy: f64,
+}
+
+/// Part of the sums of squares at which points count as being on a line.
+const FLAT: f64 = 1e-12;
+
+impl Sums {
+    /// Umeyama 1991 in two dimensions without reflection, where the singular values are not needed: the sum of
+    /// complex products `conj(x + iy) (u + iv)` over the sum of squares is `scale * exp(i rotation)`.
+    fn similarity(&self) -> Option<Vec<f64>> {
+        let (along, across) = (self.xu + self.yv, self.xv - self.yu);
+        let scale = along.hypot(across) / (self.xx + self.yy);
+        (scale > 0.0).then(|| vec![scale, across.atan2(along), 0.0, 0.0])
+    }
+
+    /// For a given rotation, both scales are plain regressions; what they explain is a quadratic form of
+    /// `(cos, sin)`, so that the best rotation is its eigenvector with the greater eigenvalue.
+    fn anisotropic(&self) -> Option<Vec<f64>> {
+        let total = self.xx + self.yy;
+        if self.xx <= FLAT * total || self.yy <= FLAT * total {
+            return None;
+        }
+        let cos_cos = self.xu * self.xu / self.xx + self.yv * self.yv / self.yy;
+        let sin_sin = self.xv * self.xv / self.xx + self.yu * self.yu / self.yy;
+        let cos_sin = self.xu * self.xv / self.xx - self.yu * self.yv / self.yy;
+        let rotation = (2.0 * cos_sin).atan2(cos_cos - sin_sin) / 2.0;
+        let (sin, cos) = rotation.sin_cos();
+        let scale_x = (self.xu * cos + self.xv * sin) / self.xx;
+        let scale_y = (self.yv * cos - self.yu * sin) / self.yy;
+        if scale_x > 0.0 && scale_y > 0.0 {
+            Some(vec![scale_x, scale_y, rotation, 0.0, 0.0])
+        } else if scale_x < 0.0 && scale_y < 0.0 {
+            // the same map, half a turn on
+            let turned = if rotation > 0.0 { rotation - PI } else { rotation + PI };
+            Some(vec![-scale_x, -scale_y, turned, 0.0, 0.0])
+        } else {
+            None
+        }
+    }
+
+    /// Linear regression of both coordinates.
+    fn affine(&self) -> Option<Vec<f64>> {
+        let determinant = self.xx * self.yy - self.xy * self.xy;
+        let total = self.xx + self.yy;
+        if determinant <= FLAT * total * total {
+            return None;
+        }
+        let row = |x: f64, y: f64| {
+            [(x * self.yy - y * self.xy) / determinant, (y * self.xx - x * self.xy) / determinant]
+        };
+        let [[a, b], [c, d]] = [row(self.xu, self.yu), row(self.xv, self.yv)];
+        Some(vec![a, b, c, d, 0.0, 0.0])
     }
 }

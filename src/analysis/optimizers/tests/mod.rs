@@ -1,0 +1,4 @@
+mod drivers;
+mod dual;
+mod mgh;
+mod problem;
