@@ -68,7 +68,8 @@ impl Scene {
         let margin = 0.75 * side;
         let inside = |random: &mut Random| margin + random.uniform() * (CAMERA_PX - 2.0 * margin);
         // the field hangs over the reference's right side by what does not overlap
-        let across = if self.overlap < 1.0 { CAMERA_PX - (self.overlap - 0.5) * side } else { inside(&mut random) };
+        let across =
+            if self.overlap < 1.0 { CAMERA_PX - (self.overlap - 0.5) * side } else { inside(&mut random) };
         let centre = [across, inside(&mut random)];
         let turn = Affine::similarity(scale, self.theta_deg.to_radians(), self.mirrored, [0.0; 2]);
         let [x, y] = turn.apply([CAMERA_PX / 2.0; 2]);
@@ -139,7 +140,8 @@ fn nuclei(n: usize, around: f64, random: &mut Random) -> Vec<[f64; 2]> {
     let side = CAMERA_PX + 2.0 * around;
     let n = (n as f64 * (side / CAMERA_PX).powi(2)) as usize;
     let distance = 0.45 * CAMERA_PX / ((n as f64).sqrt() * CAMERA_PX / side);
-    let centres: Vec<_> = (0..(n / 40).max(3)).map(|_| [random.uniform() * side, random.uniform() * side]).collect();
+    let centres: Vec<_> =
+        (0..(n / 40).max(3)).map(|_| [random.uniform() * side, random.uniform() * side]).collect();
     let cell = |place: &[f64; 2]| place.map(|value| (value / distance) as i64);
     let mut taken = std::collections::HashMap::<[i64; 2], [f64; 2]>::new();
     let mut placed = vec![];
@@ -155,9 +157,9 @@ fn nuclei(n: usize, around: f64, random: &mut Random) -> Vec<[f64; 2]> {
         };
         let [column, row] = cell(&place);
         let near = (-2..=2).flat_map(|i| (-2..=2).map(move |j| [column + i, row + j]));
-        let is_free = near.filter_map(|cell| taken.get(&cell)).all(|[x, y]| {
-            (place[0] - x).hypot(place[1] - y) >= distance
-        });
+        let is_free = near
+            .filter_map(|cell| taken.get(&cell))
+            .all(|[x, y]| (place[0] - x).hypot(place[1] - y) >= distance);
         if is_free && place.iter().all(|value| (0.0..side).contains(value)) {
             taken.insert([column, row], place);
             placed.push(place);

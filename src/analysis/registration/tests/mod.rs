@@ -1,0 +1,3 @@
+//! Two views of generated nuclei: found again, or refused.
+
+mod scene;
