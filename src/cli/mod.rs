@@ -5,6 +5,7 @@ mod explain;
 mod file_error;
 mod inspect;
 mod logging;
+mod register;
 mod run;
 mod scan;
 mod segment;
@@ -33,6 +34,7 @@ enum Command {
     Scan(scan::ScanArgs),
     Inspect(inspect::InspectArgs),
     Segment(segment::SegmentArgs),
+    Register(register::RegisterArgs),
     Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
     CheckConfig(check_config::CheckConfigArgs),
@@ -120,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Scan(args) => scan::main(args),
         Command::Inspect(args) => inspect::main(&args),
         Command::Segment(args) => segment::main(&args),
+        Command::Register(args) => register::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Explain(args) => explain::main(&args),
         Command::CheckConfig(args) => check_config::main(&args),
