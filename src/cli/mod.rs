@@ -7,6 +7,7 @@ mod inspect;
 mod logging;
 mod order;
 mod pause;
+mod register;
 mod rescan;
 mod retry;
 mod run;
@@ -38,6 +39,7 @@ enum Command {
     Scan(scan::ScanArgs),
     Inspect(inspect::InspectArgs),
     Segment(segment::SegmentArgs),
+    Register(register::RegisterArgs),
     Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
     Retry(retry::RetryArgs),
@@ -130,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Scan(args) => scan::main(args),
         Command::Inspect(args) => inspect::main(&args),
         Command::Segment(args) => segment::main(&args),
+        Command::Register(args) => register::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Explain(args) => explain::main(&args),
         Command::Retry(args) => retry::main(&args),
