@@ -73,13 +73,28 @@ pub struct FitStart {
     pub rotation_rad: Option<f64>,
 }
 
+/// A way to a transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Least squares, computed directly.
+    ClosedForm,
+    /// L-BFGS-B.
+    Lbfgsb,
+    /// Levenberg-Marquardt.
+    Lm,
+}
+
 /// A transform fitted to point pairs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fit {
-    /// The better of both optimizers' transforms (by cost; Levenberg-Marquardt's where equal).
+    /// The transform that `chosen` found.
     pub reference_from_moving: Affine,
     /// Root mean square distance over all pairs in px of the reference.
     pub rmsd_px: f64,
+    /// Whose transform it is: that of the closed form where it is the answer (least squares, within the bounds), else
+    /// Levenberg-Marquardt's unless the cost of L-BFGS-B is lower by more than rounding.
+    pub chosen: Method,
     /// Pairs that were used.
     pub n_pairs: usize,
     /// The least squares transform, whatever the loss and without bounds; `None` where the pairs do not determine one.
@@ -225,26 +240,21 @@ pub fn fit_pairs_timed(
     let lm = levenberg_marquardt::minimize(&frame.problem, loss, &start, &bounds, &lm_settings)?;
     times.lm = clock().saturating_sub(begin);
 
-    let is_lm_best = lm.cost <= lbfgsb.cost;
-    let [lbfgsb, lm] = [lbfgsb, lm].map(|report| frame.optimized(report, loss, &bounds));
-    let best = if is_lm_best { &lm } else { &lbfgsb };
-    let closed_form = closed_form.map(|parameters| {
-        let reference_from_moving = frame.in_px(&parameters);
-        let parameters = frame.parameters_in_px(&reference_from_moving);
-        ClosedForm {
-            rmsd_px: rmsd(moving, reference, &reference_from_moving),
-            reference_from_moving,
-            parameters,
-        }
-    });
-    let fit = Fit {
-        reference_from_moving: best.reference_from_moving,
-        rmsd_px: best.rmsd_px,
-        n_pairs: moving.len(),
-        closed_form,
-        lbfgsb,
-        lm,
+    let is_direct = closed_form.as_deref().is_some_and(|found| frame.is_answer(found, settings, &bounds));
+    let chosen = match is_direct {
+        true => Method::ClosedForm,
+        false if lm.cost <= lbfgsb.cost * (1.0 + COST_ROUNDING) => Method::Lm,
+        false => Method::Lbfgsb,
     };
+    let closed_form = closed_form.map(|parameters| frame.direct(&parameters));
+    let [lbfgsb, lm] = [lbfgsb, lm].map(|report| frame.optimized(report, loss, &bounds));
+    let (reference_from_moving, rmsd_px) = match (&closed_form, chosen) {
+        (Some(direct), Method::ClosedForm) => (direct.reference_from_moving, direct.rmsd_px),
+        (_, Method::Lbfgsb) => (lbfgsb.reference_from_moving, lbfgsb.rmsd_px),
+        _ => (lm.reference_from_moving, lm.rmsd_px),
+    };
+    let n_pairs = moving.len();
+    let fit = Fit { reference_from_moving, rmsd_px, chosen, n_pairs, closed_form, lbfgsb, lm };
     Ok((fit, times))
 }
 
@@ -296,6 +306,8 @@ fn check(moving: &[[f64; 2]], reference: &[[f64; 2]], settings: &FitSettings) ->
 
 /// Greatest coordinate in px, either sign.
 const COORDINATE_MAX: f64 = 1e100;
+/// Part of the cost by which two optimizers may differ at the same minimum.
+const COST_ROUNDING: f64 = 1e-9;
 /// Radius beside the greatest coordinate below which points count as being in one place: rounding errors.
 const RADIUS_MIN: f64 = 1e-13;
 
@@ -360,6 +372,16 @@ impl<'a> Frame<'a> {
         bounds
     }
 
+    /// Whether the closed form is the minimum that the optimizers are asked for.
+    fn is_answer(&self, closed_form: &[f64], settings: &FitSettings, bounds: &Bounds) -> bool {
+        let is_inside = |(index, &value): (usize, &f64)| {
+            let is_rotation = self.problem.model.rotation_index() == Some(index);
+            let value = if is_rotation { nearest_turn(value, settings) } else { value };
+            (bounds.lower[index]..=bounds.upper[index]).contains(&value)
+        };
+        settings.loss == LossKind::Linear && closed_form.iter().enumerate().all(is_inside)
+    }
+
     fn start(&self, settings: &FitSettings, closed_form: Option<&[f64]>) -> Vec<f64> {
         let model = settings.model;
         let scale = settings.start.scale.map_or(1.0, |scale| scale * self.scale_unit());
@@ -368,9 +390,7 @@ impl<'a> Frame<'a> {
             let eighths = known.map_or(0.0, |parts| (parts.rotation_rad / FRAC_PI_4).round());
             eighths * FRAC_PI_4
         });
-        // the same direction, as near to the middle of the bounds as full turns allow
-        let middle = settings.bounds.theta_rad.map_or(rotation, |[least, greatest]| (least + greatest) / 2.0);
-        let rotation = rotation + ((middle - rotation) / TAU).round() * TAU;
+        let rotation = nearest_turn(rotation, settings);
         let map = Affine::similarity(scale, rotation, false, [0.0, 0.0]);
         let mut start = model.parameters(&map);
         if let Some(index) = model.rotation_index() {
@@ -413,6 +433,15 @@ impl<'a> Frame<'a> {
         }
     }
 
+    fn direct(&self, parameters: &[f64]) -> ClosedForm {
+        let reference_from_moving = self.in_px(parameters);
+        ClosedForm {
+            parameters: self.parameters_in_px(&reference_from_moving),
+            rmsd_px: rmsd(self.moving_px, self.reference_px, &reference_from_moving),
+            reference_from_moving,
+        }
+    }
+
     fn optimized(&self, report: Report, loss: Loss, bounds: &Bounds) -> OptimizedFit {
         let reference_from_moving = self.in_px(&report.parameters);
         let examination = examine(&self.problem, loss, &report.parameters, bounds);
@@ -449,6 +478,12 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// The same direction, as near to the middle of the bounds as full turns allow.
+fn nearest_turn(rotation_rad: f64, settings: &FitSettings) -> f64 {
+    let middle = settings.bounds.theta_rad.map_or(rotation_rad, |[least, greatest]| (least + greatest) / 2.0);
+    rotation_rad + ((middle - rotation_rad) / TAU).round() * TAU
+}
+
 /// Moves points to their centroid and divides them by their root mean square radius; returns both, or `None` where
 /// all points are in one place.
 fn normalise(points: &mut [[f64; 2]]) -> Option<([f64; 2], f64)> {
@@ -464,3 +499,6 @@ fn normalise(points: &mut [[f64; 2]]) -> Option<([f64; 2], f64)> {
     points.iter_mut().flatten().for_each(|value| *value /= radius);
     Some((centre, radius))
 }
+
+#[cfg(test)]
+mod tests;
