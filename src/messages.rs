@@ -5,6 +5,7 @@
 //!
 //! Each carries a [`Ticket`]: who it is, so that a failure anywhere can be reported by name.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,10 +14,10 @@ use dashmap::DashSet;
 
 use crate::analysis::hashing::{PixelDigest, PlaneFeatures};
 use crate::analysis::identity::PlateIdentity;
-use crate::analysis::segmentation::PlaneQuality;
+use crate::analysis::segmentation::{Centroids, PlaneQuality};
 use crate::formats::{Container, Metadata, Plane};
 use crate::paths::{FileStat, RelativePath, Root};
-use crate::store::{ExactMatch, FileTicket};
+use crate::store::{Edge, ExactMatch, FileTicket, Registrable, Registration};
 use crate::units::{PlaneIndex, SampleType};
 
 /// A file that the watcher found new or changed.
@@ -94,20 +95,31 @@ pub struct VerifiedImage {
     /// One match for each class of byte-identical containers that hold the same pixels; empty for a new scene and
     /// for blanks.
     pub matches: Vec<ExactMatch>,
+    /// What it was found to be to planes that look alike.
+    pub edges: Vec<Edge>,
 }
 
-/// A plane that the registrar has seen.
+/// A plane that was tried with every partner known so far.
 #[derive(Debug)]
 pub struct RegisteredImage {
     /// The plane as it was verified.
     pub image: VerifiedImage,
+    /// What is kept of it for partners that come later; none where it cannot be registered.
+    pub registrable: Option<Registrable>,
+    /// What came of each pair.
+    pub registrations: Vec<Registration>,
 }
 
 /// What segmentation found in a plane, without pixels.
 #[derive(Debug, Clone)]
 pub enum Nuclei {
     /// Nuclei were looked for.
-    Segmented(PlaneQuality),
+    Segmented {
+        /// The figures of the plane.
+        quality: PlaneQuality,
+        /// Where they are, for registration; none where there are too many to be nuclei.
+        centroids: Option<Arc<Centroids>>,
+    },
     /// They were not, and why.
     NotSegmented(String),
 }
@@ -146,6 +158,8 @@ pub struct Ticket {
     pub seen_at: Instant,
     /// Held as long as anything of this file is in work.
     _mark: Arc<WorkMark>,
+    /// What else is held as long as this plane is in work.
+    _hold: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The files that are in work; the watcher does not hand them out again.
@@ -185,6 +199,7 @@ impl InWork {
             plane: None,
             seen_at: Instant::now(),
             _mark: Arc::new(WorkMark { in_work: self.clone(), key }),
+            _hold: None,
         })
     }
 }
@@ -206,6 +221,12 @@ impl Ticket {
     #[must_use]
     pub fn of_plane(&self, index: PlaneIndex) -> Self {
         Self { plane: Some(index), ..self.clone() }
+    }
+
+    /// The same, holding something until nothing of it is in work any more.
+    #[must_use]
+    pub fn holding(&self, hold: impl Any + Send + Sync) -> Self {
+        Self { _hold: Some(Arc::new(hold)), ..self.clone() }
     }
 
     /// The same file as the file system describes it.

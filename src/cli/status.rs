@@ -133,6 +133,8 @@ fn ledger(text: &mut String, ledger: &Value) {
         );
     }
     *text += &format!("groups of duplicates: {}\n", ledger["groups"]);
+    let [registered, refused] = ["registrations", "registrations_refused"].map(|key| &ledger[key]);
+    *text += &format!("registrations: {registered} found, {refused} refused\n");
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {

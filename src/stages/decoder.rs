@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,7 +35,12 @@ pub struct Decoder {
     io: IoPool,
     space: SpaceGate,
     stop: CancellationToken,
+    places: Arc<Semaphore>,
 }
+
+/// Planes that may be between their decoding and their commit at once. A mailbox that holds as many behind the last stage
+/// that holds pixels makes sure that nobody waits for the verifier with pixels in hand: the verifier needs memory, too.
+pub const PLANES_IN_WORK_MAX: usize = 512;
 
 impl Decoder {
     /// Puts a decoder together; after `stop` it finishes the plane it is at and hands the file back.
@@ -45,7 +51,8 @@ impl Decoder {
         space: SpaceGate,
         stop: CancellationToken,
     ) -> Self {
-        Self { settings, books, budget, io, space, stop }
+        let places = Arc::new(Semaphore::new(PLANES_IN_WORK_MAX));
+        Self { settings, books, budget, io, space, stop, places }
     }
 
     /// Reserves the bytes of one plane in its turn, so that planes in work can always be finished.
@@ -94,9 +101,11 @@ impl Stage for Decoder {
             }
             let entry = planes[position];
             let ticket = ticket.of_plane(entry.index);
-            let charged = {
+            let (ticket, charged) = {
                 let _wait = out.counters().protect();
-                self.charge(&entry, &reader.file).await
+                let place = self.places.clone().acquire_owned().await.map_err(StageError::fatal)?;
+                let ticket = ticket.holding(place);
+                (ticket, self.charge(&entry, &reader.file).await)
             };
             let permit = match charged {
                 Ok(permit) => permit,
@@ -214,5 +223,8 @@ fn unchanged(file: &FileContext, index: PlaneIndex, digest: PixelDigest) -> Plan
         features: None,
         figures: serde_json::Map::new(),
         matches: Vec::new(),
+        edges: Vec::new(),
+        registrable: None,
+        registrations: Vec::new(),
     }
 }

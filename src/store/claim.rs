@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 
 use super::groups;
+use super::registrations;
 use super::rows::{FileRow, PlaneRow};
 use super::session::Session;
 use crate::store::{
@@ -99,7 +100,7 @@ fn claim_planes(
             planes.push(claim_of(claimed.index, PlaneState::Missing));
             continue;
         }
-        let identity = merged(&claimed.identity, &request.identity);
+        let identity = claimed.identity.completed_by(&request.identity);
         planes.push(match known.remove(&claimed.index) {
             Some(plane) => {
                 let mut claim = claim_known(session, plane, identity, keeps_results)?;
@@ -160,21 +161,7 @@ pub(super) fn drop_plane(
     if plane.is_live {
         groups::leave(session, plane.id)?;
     }
+    registrations::forget(session, plane.id)?;
     session.execute("DELETE FROM plane WHERE id = ?1", [plane.id])?;
     Ok(())
-}
-
-/// What is known of a plane: its own identity, else its file's.
-fn merged(own: &Identity, file: &Identity) -> Identity {
-    let text = |own: &Option<String>, file: &Option<String>| own.clone().or_else(|| file.clone());
-    Identity {
-        plate: text(&own.plate, &file.plate),
-        run: text(&own.run, &file.run),
-        cycle: text(&own.cycle, &file.cycle),
-        well: text(&own.well, &file.well),
-        site: text(&own.site, &file.site),
-        channel: text(&own.channel, &file.channel),
-        t: own.t.or(file.t),
-        z: own.z.or(file.z),
-    }
 }

@@ -205,6 +205,11 @@ impl LedgerHandle {
         self.queue(reply, move |session| files::retry(session, file_id));
     }
 
+    /// Answers once everything that was queued before is committed: a reader sees it then.
+    pub fn catch_up(&self, reply: Reply<()>) {
+        self.queue(reply, |_| Ok(()));
+    }
+
     /// Writes a line to `alerts.jsonl`.
     pub fn emit_alert(&self, alert: Alert, reply: Reply<()>) {
         self.queue(reply, move |session| outbox::emit_alert(session, &alert));

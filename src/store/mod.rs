@@ -37,6 +37,7 @@
 //! answered after the commit. Report lines are rows of the same transaction (see [`crate::reports`]).
 
 mod claim;
+mod edges;
 mod error;
 mod explain;
 mod files;
@@ -45,24 +46,31 @@ mod ledger;
 mod listing;
 mod lock;
 mod outbox;
+mod pairs;
 mod planes;
 mod reader;
 mod records;
+mod registrations;
 mod rows;
 mod schema;
+mod series;
 mod session;
+mod stars;
 mod state;
+mod stuck;
 mod writer;
 
 pub use error::LedgerError;
 pub use ledger::{Ledger, LedgerHandle, LedgerNotice, LedgerOptions, Reply, wait};
-pub use listing::{FileListing, GroupListing, GroupMember, PlaneListing};
+pub use listing::{FileListing, PlaneListing, RegistrationListing};
 pub use lock::LOCK_FILE;
 pub use outbox::Stream;
 pub(crate) use outbox::line_start;
+pub use pairs::{GroupListing, GroupMember, PairListing, PlaneName};
 pub use reader::LedgerReader;
 pub use records::*;
 pub use schema::DATABASE_FILE;
+pub use series::Place;
 pub use state::{FileState, PlaneState};
 
 use session::Session;

@@ -38,6 +38,20 @@ impl<'r, 's> Columns<'r, 's> {
         Ok(PlaneIndex { t: self.next()?, p: self.next()?, z: self.next()?, c: self.next()? })
     }
 
+    /// Plate, run, cycle, well, site, channel, time point and focus step of a plane.
+    pub(super) fn identity(&mut self) -> rusqlite::Result<Identity> {
+        Ok(Identity {
+            plate: self.next()?,
+            run: self.next()?,
+            cycle: self.next()?,
+            well: self.next()?,
+            site: self.next()?,
+            channel: self.next()?,
+            t: self.next()?,
+            z: self.next()?,
+        })
+    }
+
     /// Folder and name, joined.
     pub(super) fn path(&mut self) -> rusqlite::Result<RelativePath> {
         let mut path: Vec<u8> = self.next()?;
@@ -308,16 +322,7 @@ impl PlaneRow {
             reason: column.next()?,
             is_live: column.next()?,
             is_reread: column.next()?,
-            identity: Identity {
-                plate: column.next()?,
-                run: column.next()?,
-                cycle: column.next()?,
-                well: column.next()?,
-                site: column.next()?,
-                channel: column.next()?,
-                t: column.next()?,
-                z: column.next()?,
-            },
+            identity: column.identity()?,
         }))
     }
 

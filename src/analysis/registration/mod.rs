@@ -1,4 +1,100 @@
-//! Where the nuclei of one field lie in another: transforms between point clouds.
+//! Where does one field of nuclei lie in another? Points are matched without knowing which belongs to which, and
+//! unrelated fields are refused.
+//!
+//! *Moving* is the finer field (40x), *reference* its overview (10x). Points are `[x, y]` in pixels of their image,
+//! origin at the centre of the first pixel.
+//!
+//! Each triangle of a Delaunay triangulation and the three corners around it make a description that neither shift,
+//! rotation nor scale changes ([`descriptors`]). Descriptions that resemble one another propose a transform, which
+//! has to prove itself on ever more points around ([`search`]), until the whole field agrees better than chance could
+//! ([`agreement`]). Then the pairs are told from accidental neighbours ([`refinement`]) and fitted ([`fit`]).
 
+mod agreement;
+mod chance;
+mod descriptors;
+mod estimate;
+mod field;
 pub mod fit;
+mod kd_tree;
 pub mod models;
+mod refinement;
+mod search;
+mod triangulation;
+
+use crate::geometry::Affine;
+
+pub use field::{Field, FieldError};
+pub use fit::FitSettings;
+pub use models::Model;
+
+/// What a registration looks for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Settings {
+    /// Reference pixels per moving pixel, where it is known: micrometres per moving pixel by micrometres per
+    /// reference pixel. The true one may be up to 10 % away.
+    pub scale_prior: Option<f64>,
+    /// Which transform, within which bounds, how large residuals count. Whether it is mirrored is found out.
+    pub fit: FitSettings,
+}
+
+/// Points of two fields that belong together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    /// Decimal logarithm of how many transforms would agree as well, were the fields unrelated.
+    pub log10_chance: f64,
+    /// Whether one view is the mirror image of the other.
+    pub mirrored: bool,
+    /// Takes points of the moving image to the reference image; by least squares over the pairs.
+    pub reference_from_moving: Affine,
+    /// Positions of points that are the same nucleus, `(moving, reference)`; ascending, each point at most once.
+    pub pairs: Vec<(usize, usize)>,
+}
+
+/// Why two fields are not registered.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// A side has too few points to be told from chance.
+    #[error(
+        "too few points: expected at least {expected} different ones on each side, found {n_moving} and {n_reference}"
+    )]
+    TooFewPoints {
+        /// Points needed on each side.
+        expected: usize,
+        /// Different points of the moving image.
+        n_moving: usize,
+        /// Different points of the reference image.
+        n_reference: usize,
+    },
+    /// No transform brings more points together than chance does.
+    #[error("no agreement beyond chance")]
+    Unrelated {
+        /// [`Match::log10_chance`] of the best transform met, where there was one.
+        log10_chance: Option<f64>,
+    },
+}
+
+impl Refusal {
+    /// [`Match::log10_chance`] of the best transform met, where there was one.
+    pub const fn log10_chance(&self) -> Option<f64> {
+        match self {
+            Self::TooFewPoints { .. } => None,
+            Self::Unrelated { log10_chance } => *log10_chance,
+        }
+    }
+}
+
+/// Finds which points of two fields belong together. The same for any order of the points.
+///
+/// # Errors
+/// Why the fields are not registered.
+pub fn match_fields(moving: &Field, reference: &Field, settings: &Settings) -> Result<Match, Refusal> {
+    let [n_moving, n_reference] = [moving.len(), reference.len()];
+    if n_moving.min(n_reference) < N_POINTS_MIN {
+        return Err(Refusal::TooFewPoints { expected: N_POINTS_MIN, n_moving, n_reference });
+    }
+    let found = search::search(moving, reference, settings)?;
+    Ok(refinement::refine(moving, reference, &found, settings))
+}
+
+/// The points of a description: fewer make none.
+const N_POINTS_MIN: usize = 6;
