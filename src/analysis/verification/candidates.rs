@@ -1,6 +1,11 @@
 //! Which planes have a code near a given one: exact, in any orientation and polarity.
 
+use super::nearest::least_distances;
+use super::placement::inverse_orientation;
 use crate::analysis::hashing::Code256;
+
+/// Codes that are compared at once.
+const BLOCK: usize = 1024;
 
 /// A code near the one that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,21 +68,27 @@ impl CandidateIndex {
     /// All planes whose code, turned in one of the eight ways and perhaps inverted, differs from `code` in at most
     /// `distance_max` bits; nearest first, equals by id.
     pub fn within(&self, code: &Code256, distance_max: u32) -> Vec<Candidate> {
+        let queries = inverse_orientations(code);
+        let mut distances = [0; BLOCK];
         let mut found = Vec::new();
-        for (&id, stored) in self.ids.iter().zip(&self.codes) {
-            let nearest = nearest_orientation(stored, code);
-            if nearest.0 <= distance_max {
-                found.push(Candidate {
-                    distance: nearest.0,
-                    id,
-                    orientation: nearest.1,
-                    is_inverted: nearest.2,
-                });
+        for (ids, codes) in self.ids.chunks(BLOCK).zip(self.codes.chunks(BLOCK)) {
+            least_distances(codes, &queries, &mut distances);
+            for ((&id, stored), &distance) in ids.iter().zip(codes).zip(&distances) {
+                if u32::from(distance) <= distance_max {
+                    let (distance, orientation, is_inverted) = nearest_orientation(stored, code);
+                    found.push(Candidate { distance, id, orientation, is_inverted });
+                }
             }
         }
         found.sort_unstable();
         found
     }
+}
+
+/// Turning one code is like turning the other back.
+fn inverse_orientations(code: &Code256) -> [Code256; 8] {
+    let turned = code.orientations();
+    std::array::from_fn(|orientation| turned[usize::from(inverse_orientation(orientation as u8))])
 }
 
 /// The least distance between `from`, turned and perhaps inverted, and `to`: distance, orientation, inverted.

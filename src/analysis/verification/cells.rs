@@ -27,8 +27,7 @@ pub(super) struct Details {
 impl Cells {
     /// Cuts the overlap into cells; `shift` rows and columns of A come before the first of B.
     pub(super) fn of(a: &Image, b: &Image, shift: (i64, i64)) -> Self {
-        let (rows, columns) =
-            (overlap(a.height, b.height, shift.0), overlap(a.width, b.width, shift.1));
+        let (rows, columns) = (overlap(a.height, b.height, shift.0), overlap(a.width, b.width, shift.1));
         let n_cells = |(first, end): (i64, i64)| (end - first).max(0) as usize / CELL;
         let (height, width) = (n_cells(rows), n_cells(columns));
         let mut cells = Self { height, width, ..Self::default() };

@@ -124,8 +124,7 @@ impl Span {
     fn new(start: f64, length: f64, n: usize) -> Self {
         let last_pixel = n.max(1) as f64 - 1.0;
         // a pixel is at least one pixel long: finer grids repeat by linear weights
-        let (start, length) =
-            if length < 1.0 { (start + length / 2.0 - 0.5, 1.0) } else { (start, length) };
+        let (start, length) = if length < 1.0 { (start + length / 2.0 - 0.5, 1.0) } else { (start, length) };
         let end = start + length;
         let (low, high) = (start.floor(), (end - 1e-9).floor());
         let mut weight_first = ((low + 1.0).min(end) - start) / length;

@@ -52,7 +52,8 @@ pub(super) fn judged(evidence: &Evidence, scale: f64, settings: &VerificationSet
         return Judgement::new(Relation::Distinct, 1.0 - 0.5 * s.max(0.0) / settings.s_min, reason);
     }
     let strength = evidence.structure.map_or(0.0, |structure| structure.correlation.abs());
-    if evidence.code.is_none_or(|code| code.distance > settings.distance_max) && strength < STRUCTURE_PART_MIN {
+    if evidence.code.is_none_or(|code| code.distance > settings.distance_max) && strength < STRUCTURE_PART_MIN
+    {
         let reason = format!("a part is similar, but not the same: correlation {strength:.2}, S {s:.2}");
         return Judgement::new(Relation::Distinct, 0.5, reason);
     }
@@ -63,7 +64,8 @@ pub(super) fn judged(evidence: &Evidence, scale: f64, settings: &VerificationSet
 fn two_exposures(figures: &RefinementEvidence, settings: &VerificationSettings) -> Judgement {
     let s = figures.s;
     let (Some(r), Some(q), Some(own)) = (figures.r, figures.q, figures.own_noise) else {
-        let reason = format!("the scene agrees (S {s:.2}), but the noise is lost in the steps of the grey values");
+        let reason =
+            format!("the scene agrees (S {s:.2}), but the noise is lost in the steps of the grey values");
         return Judgement::new(Relation::Uncertain, 0.5, reason);
     };
     let reason = format!("S {s:.2}, R {r:.2}, Q {q:.2}");
@@ -82,7 +84,9 @@ fn two_exposures(figures: &RefinementEvidence, settings: &VerificationSettings) 
         q if q <= settings.q_max => Judgement::new(
             Relation::Uncertain,
             0.5,
-            format!("the difference is smaller than two exposures would give, but the noise differs: {reason}"),
+            format!(
+                "the difference is smaller than two exposures would give, but the noise differs: {reason}"
+            ),
         ),
         q if q <= settings.q_scene_max => Judgement::new(
             Relation::Reacquired,
@@ -121,7 +125,10 @@ fn one_exposure(
     let (confidence, reason) = if is_exact {
         (1.0, "each grey value of one becomes one grey value of the other, without exception".to_owned())
     } else if by_r {
-        (0.5 + 0.5 * (r - settings.r_min) / (R_MAPPED - settings.r_min), format!("the noise agrees: R {r:.2}"))
+        (
+            0.5 + 0.5 * (r - settings.r_min) / (R_MAPPED - settings.r_min),
+            format!("the noise agrees: R {r:.2}"),
+        )
     } else {
         (1.0 - 0.5 * q / settings.q_max, format!("less differs than two exposures would: Q {q:.2}"))
     };

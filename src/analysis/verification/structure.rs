@@ -95,8 +95,9 @@ pub(super) fn local_means(image: &Image, radius: usize) -> Vec<f32> {
         let (top, bottom) = (y.saturating_sub(radius), (y + radius + 1).min(height));
         for x in 0..width {
             let (left, right) = (x.saturating_sub(radius), (x + radius + 1).min(width));
-            let sum = sums[bottom * stride + right] - sums[top * stride + right] - sums[bottom * stride + left]
-                + sums[top * stride + left];
+            let sum =
+                sums[bottom * stride + right] - sums[top * stride + right] - sums[bottom * stride + left]
+                    + sums[top * stride + left];
             means.push((sum / ((bottom - top) * (right - left)) as f64) as f32);
         }
     }
@@ -127,11 +128,7 @@ fn correlation_surface(mut a: Vec<Complex>, b: &[Complex], fourier: &Fourier) ->
 }
 
 /// The shifts of the highest peaks, of either sign, with enough overlap.
-fn peaks(
-    surface: &[Complex],
-    (a, b): ((usize, usize), (usize, usize)),
-    n_min: f64,
-) -> Vec<(i64, i64)> {
+fn peaks(surface: &[Complex], (a, b): ((usize, usize), (usize, usize)), n_min: f64) -> Vec<(i64, i64)> {
     let side = (surface.len() as f64).sqrt() as i64;
     let mut shifts: Vec<(f32, (i64, i64))> = Vec::new();
     for dy in 1 - b.0 as i64..a.0 as i64 {
