@@ -100,6 +100,6 @@ impl Pairs {
 
 /// The place of an integer of 16 bits in the table.
 fn place(value: f32) -> Option<u32> {
-    let place = value + OFFSET;
-    (place >= 0.0 && place < N_VALUES as f32 && value.fract() == 0.0).then_some(place as u32)
+    let place = (value + OFFSET) as u32;
+    ((place as usize) < N_VALUES && place as f32 - OFFSET == value).then_some(place)
 }

@@ -16,9 +16,12 @@ impl GreyMap {
     /// The monotone map of least squares from `a` to `b`, falling where `is_inverted`: means of values of equal rank, made
     /// monotone by pooling adjacent violators (Barlow et al. 1972). `None` for fewer than two levels.
     pub(super) fn fit(a: &[f32], b: &[f32], is_inverted: bool) -> Option<Self> {
-        let mut pairs: Vec<(f32, f32)> = a.iter().copied().zip(b.iter().copied()).collect();
         // by both, so that the order of equal values does not depend on their places
-        pairs.sort_unstable_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
+        let mut keys: Vec<u64> =
+            a.iter().zip(b).map(|(&a, &b)| u64::from(key(a)) << 32 | u64::from(key(b))).collect();
+        keys.sort_unstable();
+        let pairs: Vec<(f32, f32)> =
+            keys.into_iter().map(|keys| (value((keys >> 32) as u32), value(keys as u32))).collect();
         let n_levels = (pairs.len() / N_PER_LEVEL_MIN).min(N_LEVELS);
         if n_levels < 2 {
             return None;
@@ -60,6 +63,25 @@ impl GreyMap {
         let ((x0, y0), (x1, y1)) = (self.knots[upper - 1], self.knots[upper]);
         if x1 > x0 { y0 + (value - x0) * ((y1 - y0) / (x1 - x0)) } else { y0 }
     }
+}
+
+/// The places of values in ascending order, equal ones as they come.
+pub(super) fn ascending(values: &[f32]) -> Vec<usize> {
+    let mut keys: Vec<u64> =
+        (0_u64..).zip(values).map(|(place, &value)| u64::from(key(value)) << 32 | place).collect();
+    keys.sort_unstable();
+    keys.into_iter().map(|key| (key & u64::from(u32::MAX)) as usize).collect()
+}
+
+/// The bits of a number, turned so that they ascend with it: integers sort faster.
+fn key(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+}
+
+/// The inverse of [`key`].
+fn value(key: u32) -> f32 {
+    f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
 }
 
 /// Part of the variance of `b` that the best monotone map of `a` explains, 0 to 1.

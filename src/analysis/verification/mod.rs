@@ -14,6 +14,7 @@ mod image;
 mod judgement;
 mod locate;
 mod measures;
+mod nearest;
 mod noise;
 mod placement;
 mod relation;
