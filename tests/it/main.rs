@@ -8,8 +8,11 @@ mod broken_files;
 mod commands;
 mod flow;
 mod look_alikes;
+mod orders;
 mod reports;
 mod restart;
+#[cfg(target_os = "linux")]
+mod service;
 mod settings;
 mod shutdown;
 mod tidy;
