@@ -104,3 +104,66 @@ pub(super) fn nearest_orientation(from: &Code256, to: &Code256) -> (u32, u8, boo
     }
     nearest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::synthesis::Random;
+
+    fn codes(n: usize, seed: u64) -> Vec<Code256> {
+        let mut random = Random::new(seed);
+        (0..n).map(|_| Code256(std::array::from_fn(|_| random.bits()))).collect()
+    }
+
+    /// The code with this many of its bits turned.
+    fn near(code: &Code256, n_bits: usize, random: &mut Random) -> Code256 {
+        let mut near = *code;
+        while (near.hamming(code) as usize) < n_bits {
+            let bit = (random.bits() % 256) as usize;
+            near.0[bit / 64] |= 1 << (bit % 64);
+            near.0[bit / 64] ^= (code.0[bit / 64] >> (bit % 64) & 1) << (bit % 64);
+        }
+        near
+    }
+
+    #[test]
+    fn finds_what_a_plain_search_finds_in_any_orientation_and_polarity() {
+        let mut random = Random::new(1);
+        let mut index = CandidateIndex::new();
+        let query = codes(1, 9)[0];
+        let mut planted = Vec::new();
+        for (id, code) in (0_i64..).zip(codes(3000, 2)) {
+            let orientation = (id / 16 % 8) as u8;
+            let code = if id % 16 == 0 {
+                let code = near(&query, (id / 32) as usize, &mut random);
+                let back = usize::from(inverse_orientation(orientation));
+                let turned = code.orientations()[back];
+                planted.push((id, (id / 32) as u32, orientation, id % 3 == 0));
+                if id % 3 == 0 { turned.complement() } else { turned }
+            } else {
+                code
+            };
+            index.insert(id, code);
+        }
+        let found = index.within(&query, 40);
+        let expected: Vec<_> = planted.into_iter().filter(|planted| planted.1 <= 40).collect();
+        assert_eq!(found.len(), expected.len());
+        assert!(found.is_sorted());
+        for (id, distance, orientation, is_inverted) in expected {
+            assert!(found.contains(&Candidate { distance, id, orientation, is_inverted }), "{id}");
+        }
+    }
+
+    #[test]
+    fn codes_come_and_go() {
+        let codes = codes(3, 4);
+        let mut index = CandidateIndex::new();
+        index.insert(7, codes[0]);
+        index.insert(3, codes[1]);
+        index.insert(7, codes[2]);
+        assert_eq!((index.len(), index.within(&codes[0], 10).len()), (2, 0));
+        assert_eq!(index.within(&codes[2], 0)[0].id, 7);
+        assert!(index.remove(7) && !index.remove(7));
+        assert!(index.within(&codes[2], 10).is_empty() && !index.is_empty());
+    }
+}

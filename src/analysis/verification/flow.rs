@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::candidates::nearest_orientation;
 use super::exact_map::Exceptions;
+use super::grey_image::Image;
 use super::grey_map::explained;
-use super::image::Image;
 use super::judgement::{Judgement, judged};
 use super::locate::{Located, locate};
 use super::measures::Measures;

@@ -120,3 +120,35 @@ impl Pool {
         self.b / self.n
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_monotone_map_is_found_and_never_turns() {
+        let a: Vec<f32> = (0..4000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 20) as f32).collect();
+        for (sign, is_inverted) in [(1.0, false), (-1.0, true)] {
+            let b: Vec<f32> = a.iter().map(|a| sign * a * a / 100.0 + (a * 7.0).sin()).collect();
+            let map = GreyMap::fit(&a, &b, is_inverted).unwrap();
+            let mapped: Vec<f32> = (0..4096).map(|v| sign * map.apply(v as f32)).collect();
+            assert!(mapped.is_sorted());
+            assert!((map.apply(2000.0) - sign * 40_000.0).abs() < 200.0, "{}", map.apply(2000.0));
+            assert!(explained(&a, &b, is_inverted) > 0.99);
+            assert!(explained(&a, &b, !is_inverted) < 0.01);
+        }
+    }
+
+    #[test]
+    fn constants_and_few_values_have_no_map_or_a_flat_one() {
+        assert_eq!(GreyMap::fit(&[1.0; 20], &[2.0; 20], false), None);
+        let flat = GreyMap::fit(&[1.0; 64], &[2.0; 64], false).unwrap();
+        assert_eq!((flat.apply(0.0), flat.apply(9.0)), (2.0, 2.0));
+    }
+
+    #[test]
+    fn places_ascend_with_the_values() {
+        let values = [0.5, -3.0, f32::MAX, -0.5, 0.5, f32::MIN];
+        assert_eq!(ascending(&values), [5, 1, 3, 0, 4, 2]);
+    }
+}

@@ -1,6 +1,6 @@
 //! Finds where one image lies in another, from reduced images down to whole pixels.
 
-use super::image::Image;
+use super::grey_image::Image;
 use super::placement::{Shape, turned_shape};
 use super::shift::{pyramid, refined_shift};
 use super::structure::{Match, best_match, overlap};

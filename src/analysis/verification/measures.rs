@@ -1,8 +1,8 @@
 //! Stage 5: S, R and Q of two aligned images.
 
 use super::cells::Cells;
+use super::grey_image::Image;
 use super::grey_map::GreyMap;
-use super::image::Image;
 use super::noise::{CELL_SIDES, NoiseMatch, coarse_correlation, levels};
 use super::structure::{Moments, local_means};
 

@@ -9,8 +9,8 @@ mod cells;
 mod exact_map;
 mod flow;
 mod fourier;
+mod grey_image;
 mod grey_map;
-mod image;
 mod judgement;
 mod locate;
 mod measures;
@@ -21,6 +21,8 @@ mod relation;
 mod settings;
 mod shift;
 mod structure;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use candidates::{Candidate, CandidateIndex};
