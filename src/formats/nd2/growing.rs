@@ -4,6 +4,8 @@
 
 mod batch;
 mod hint;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use super::attributes::Attributes;

@@ -6,6 +6,8 @@
 //! directory is looked at again each time, since the pointer to the next one is written into it later.
 
 mod rule;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashSet, VecDeque};
 

@@ -123,9 +123,10 @@ impl ChunkWalk {
         let mut n = read_up_to(source, self.next, &mut head)?;
         let unaligned = self.pending.as_ref().map_or(self.next, Chunk::end);
         if !is_header(&head[..n]) && unaligned < self.next {
-            n = read_up_to(source, unaligned, &mut head)?;
-            if is_header(&head[..n]) {
-                self.next = unaligned;
+            let mut other = [0_u8; PEEK];
+            let n_other = read_up_to(source, unaligned, &mut other)?;
+            if is_header(&other[..n_other]) {
+                (self.next, head, n) = (unaligned, other, n_other);
             }
         }
         let head = &head[..n];
@@ -133,7 +134,6 @@ impl ChunkWalk {
             return Ok(None);
         }
         if !is_header(head) {
-            // what is there may be the end of an unaligned chunk's padding
             let message = "expected a chunk header where the next chunk should start";
             return Err(FormatError::malformed(message).at(self.next));
         }
