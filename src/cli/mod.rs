@@ -1,12 +1,14 @@
 //! The command line: one word, one deed. Text for people on stdout, `--json` for programs, logs on stderr.
 
 mod check_config;
+mod compare;
 mod explain;
 mod file_error;
 mod inspect;
 mod logging;
 mod order;
 mod pause;
+mod register;
 mod rescan;
 mod retry;
 mod run;
@@ -38,6 +40,8 @@ enum Command {
     Scan(scan::ScanArgs),
     Inspect(inspect::InspectArgs),
     Segment(segment::SegmentArgs),
+    Compare(compare::CompareArgs),
+    Register(register::RegisterArgs),
     Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
     Retry(retry::RetryArgs),
@@ -130,6 +134,8 @@ pub fn main() -> ExitCode {
         Command::Scan(args) => scan::main(args),
         Command::Inspect(args) => inspect::main(&args),
         Command::Segment(args) => segment::main(&args),
+        Command::Compare(args) => compare::main(&args),
+        Command::Register(args) => register::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Explain(args) => explain::main(&args),
         Command::Retry(args) => retry::main(&args),

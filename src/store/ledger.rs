@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lock::InstanceLock;
 use super::writer::{Message, Operation, Writer};
-use super::{claim, files, outbox, pause, planes, schema};
+use super::{claim, files, growth, outbox, pause, planes, schema};
 use crate::paths::FileStat;
 use crate::store::records::*;
 use crate::store::{LedgerError, Pause, Session, Stream};
@@ -139,6 +139,17 @@ impl LedgerHandle {
     /// Takes up a file; the rules of versions stand in the documentation of [`crate::store`].
     pub fn claim_file(&self, request: FileClaim, reply: Reply<Claimed>) {
         self.queue(reply, move |session| claim::claim(session, &request));
+    }
+
+    /// Lists more planes of a file that was claimed while it grows, under the same ticket; answers what is to be done
+    /// with each.
+    pub fn extend_file(&self, more: FileExtension, reply: Reply<Vec<PlaneClaim>>) {
+        self.queue(reply, move |session| claim::extend(session, &more));
+    }
+
+    /// Writes down whether planes of a growing file still come.
+    pub fn note_growth(&self, note: GrowthNote, reply: Reply<()>) {
+        self.queue(reply, move |session| growth::note(session, &note));
     }
 
     /// Writes down that the work on the pixels of a file begins: from here on the end of the process counts as an

@@ -7,6 +7,7 @@ mod support;
 mod broken_files;
 mod commands;
 mod flow;
+mod growing;
 mod look_alikes;
 mod orders;
 mod reports;
