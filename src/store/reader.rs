@@ -139,7 +139,8 @@ impl LedgerReader {
         counts.groups = count("SELECT count(*) FROM dup_group")? as u64;
         counts.pairs = count("SELECT coalesce(sum(n_members - 1), 0) FROM dup_group")? as u64;
         counts.registrations = count("SELECT count(*) FROM registration WHERE is_accepted = 1")? as u64;
-        counts.registrations_refused = count("SELECT count(*) FROM registration WHERE is_accepted = 0")? as u64;
+        counts.registrations_refused =
+            count("SELECT count(*) FROM registration WHERE is_accepted = 0")? as u64;
         counts.lines_pending = count("SELECT count(*) FROM outbox")? as u64;
         counts.oldest_pending = self.connection.query_row(
             "SELECT min(since) FROM file WHERE state NOT IN ('done', 'rejected')",
@@ -198,11 +199,7 @@ impl LedgerReader {
             let mut column = Columns::new(row);
             visit(RegistrablePlane {
                 root_id: column.next()?,
-                key: PixelsOf {
-                    file_id: column.next()?,
-                    index: column.index()?,
-                    digest: column.next()?,
-                },
+                key: PixelsOf { file_id: column.next()?, index: column.index()?, digest: column.next()? },
                 identity: column.identity()?,
                 view: View {
                     height: column.next()?,
@@ -237,7 +234,9 @@ impl LedgerReader {
         let bytes: Option<Vec<u8>> = statement.query_row(key, |row| row.get(0)).optional()?;
         let centroids = bytes.map(|bytes| Centroids::from_bytes(&bytes));
         match centroids {
-            Some(None) => Err(LedgerError::Damaged(format!("the centroids of plane {index} of file {file_id}"))),
+            Some(None) => {
+                Err(LedgerError::Damaged(format!("the centroids of plane {index} of file {file_id}")))
+            }
             found => Ok(found.flatten()),
         }
     }

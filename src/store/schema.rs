@@ -82,6 +82,10 @@ fn back_up(connection: &Connection, path: &Path, schema: i64) -> Result<(), Ledg
 mod tests {
     use super::*;
 
+    fn steps_and(last: &'static str) -> Vec<&'static str> {
+        STEPS.iter().copied().chain([last]).collect()
+    }
+
     #[test]
     fn an_older_ledger_is_migrated_with_a_copy_and_a_newer_one_refused() {
         let folder = tempfile::tempdir().unwrap();
@@ -89,15 +93,33 @@ mod tests {
         drop(open(folder.path()).unwrap());
         let mut connection = Connection::open(&path).unwrap();
         connection.execute("INSERT INTO root (name, path) VALUES ('a', x'2f')", []).unwrap();
-        let steps = [STEPS[0], "ALTER TABLE root ADD COLUMN note TEXT;"];
-        migrate(&mut connection, &path, &steps).unwrap();
-        assert_eq!(schema_of(&connection).unwrap(), 2);
-        let copy = Connection::open(folder.path().join("scopewatch.db.schema1")).unwrap();
-        assert_eq!(schema_of(&copy).unwrap(), 1);
+        migrate(&mut connection, &path, &steps_and("ALTER TABLE root ADD COLUMN note TEXT;")).unwrap();
+        assert_eq!(schema_of(&connection).unwrap(), SCHEMA + 1);
+        let copy = Connection::open(path.with_extension(format!("db.schema{SCHEMA}"))).unwrap();
+        assert_eq!(schema_of(&copy).unwrap(), SCHEMA);
         assert_eq!(copy.query_row("SELECT name FROM root", [], |row| row.get::<_, String>(0)).unwrap(), "a");
         drop(connection);
         let error = open(folder.path()).unwrap_err();
-        assert!(matches!(error, LedgerError::NewerSchema { found: 2, known: 1 }), "{error}");
+        assert!(matches!(error, LedgerError::NewerSchema { known: SCHEMA, .. }), "{error}");
+    }
+
+    #[test]
+    fn every_older_schema_becomes_this_one() {
+        let tables = |connection: &Connection| -> Vec<String> {
+            let mut statement =
+                connection.prepare("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name").unwrap();
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        let new = tempfile::tempdir().unwrap();
+        let expected = tables(&open(new.path()).unwrap());
+        for n_steps in 1..STEPS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(DATABASE_FILE);
+            migrate(&mut Connection::open(&path).unwrap(), &path, &STEPS[..n_steps]).unwrap();
+            let connection = open(folder.path()).unwrap();
+            assert_eq!(schema_of(&connection).unwrap(), SCHEMA);
+            assert_eq!(tables(&connection), expected);
+        }
     }
 
     #[test]
@@ -106,9 +128,9 @@ mod tests {
         drop(open(folder.path()).unwrap());
         let path = folder.path().join(DATABASE_FILE);
         let mut connection = Connection::open(&path).unwrap();
-        let steps = [STEPS[0], "CREATE TABLE x (y INTEGER) STRICT; SELECT nonsense;"];
+        let steps = steps_and("CREATE TABLE x (y INTEGER) STRICT; SELECT nonsense;");
         assert!(migrate(&mut connection, &path, &steps).is_err());
-        assert_eq!(schema_of(&connection).unwrap(), 1);
+        assert_eq!(schema_of(&connection).unwrap(), SCHEMA);
         assert!(connection.execute("SELECT * FROM x", []).is_err());
     }
 }

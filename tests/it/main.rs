@@ -7,6 +7,7 @@ mod support;
 mod broken_files;
 mod commands;
 mod flow;
+mod registration;
 mod reports;
 mod restart;
 mod settings;

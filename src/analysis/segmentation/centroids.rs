@@ -21,7 +21,8 @@ impl Centroids {
     /// Takes the centres of regions; `None` where there are more than [`Self::N_MAX`].
     pub fn of(objects: &[Region]) -> Option<Self> {
         let whole = objects.iter().filter(|object| !object.touches_border);
-        let points: Vec<_> = whole.map(|object| [object.centroid[1] as f32, object.centroid[0] as f32]).collect();
+        let points: Vec<_> =
+            whole.map(|object| [object.centroid[1] as f32, object.centroid[0] as f32]).collect();
         (points.len() <= Self::N_MAX).then_some(Self { points })
     }
 

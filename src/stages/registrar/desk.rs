@@ -93,8 +93,11 @@ impl Desk {
             None => {
                 let own_ready = self.ready(&own.key, Arc::downgrade(&own.centroids)).await?;
                 let partner_ready = self.ready(&partner.key, partner.centroids.clone()).await?;
-                let (Some(own_ready), Some(partner_ready)) = (own_ready, partner_ready) else { return Ok(None) };
-                let outcome = Arc::new(self.outcome(in_order(side, (own_ready, partner_ready)), views).await?);
+                let (Some(own_ready), Some(partner_ready)) = (own_ready, partner_ready) else {
+                    return Ok(None);
+                };
+                let outcome =
+                    Arc::new(self.outcome(in_order(side, (own_ready, partner_ready)), views).await?);
                 self.outcomes.insert(key, Arc::clone(&outcome));
                 outcome
             }

@@ -84,7 +84,8 @@ impl Fields {
 
     fn place(&mut self, root_id: i64, identity: &Identity, view: View) -> Place {
         let Identity { plate, cycle, well, t, .. } = identity;
-        let [plate, cycle, well] = [plate, cycle, well].map(|name| name.as_deref().map(|name| self.name(name)));
+        let [plate, cycle, well] =
+            [plate, cycle, well].map(|name| name.as_deref().map(|name| self.name(name)));
         Place { root_id, plate, cycle, well, t: *t, view }
     }
 

@@ -54,7 +54,9 @@ pub(super) fn register(
     let started = Instant::now();
     match fit_pairs_timed(&from, &to, &fit_settings, &mut || started.elapsed()) {
         Ok((fit, times)) => registered(&found, (&fit, times), views.1),
-        Err(error) => Outcome::refused(format!("the pairs cannot be fitted: {error}"), Some(found.log10_chance)),
+        Err(error) => {
+            Outcome::refused(format!("the pairs cannot be fitted: {error}"), Some(found.log10_chance))
+        }
     }
 }
 
@@ -147,7 +149,9 @@ fn stage_deviation([x, y]: [f64; 2], found: [f64; 2]) -> (f64, &'static str) {
     ];
     let distance = |way: [f64; 2]| (way[0] - found[0]).hypot(way[1] - found[1]);
     let ways = ways.map(|(way, name)| (distance(way), name));
-    ways.into_iter().reduce(|best, way| if way.0 < best.0 { way } else { best }).expect("there are eight ways")
+    ways.into_iter()
+        .reduce(|best, way| if way.0 < best.0 { way } else { best })
+        .expect("there are eight ways")
 }
 
 fn map(value: Value) -> Map<String, Value> {

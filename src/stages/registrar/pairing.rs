@@ -99,9 +99,8 @@ fn paired_by(moving: &Place, reference: &Place) -> Option<PairedBy> {
         Some(((moving_um, reference_um), pixel_size_um)) => {
             // the camera may be turned by a quarter: the longer side counts in both directions
             let side_um = f64::from(reference.view.height.max(reference.view.width)) * pixel_size_um;
-            let is_inside = |axis: usize| {
-                (moving_um[axis] - reference_um[axis]).abs() <= side_um / 2.0 + STAGE_MARGIN_UM
-            };
+            let is_inside =
+                |axis: usize| (moving_um[axis] - reference_um[axis]).abs() <= side_um / 2.0 + STAGE_MARGIN_UM;
             (is_inside(0) && is_inside(1)).then_some(PairedBy::Stage)
         }
         None => is_one_well.then_some(PairedBy::Well),
@@ -185,7 +184,9 @@ mod tests {
         let moving = place(view(0.25, Some([0.0, 0.0])));
         let reference = place(view(1.0, Some([0.0, 0.0])));
         let by_stage = Some((Side::Moving, PairedBy::Stage));
-        for (a, b, expected) in [(Some(1), Some(1), by_stage), (Some(1), Some(2), None), (None, Some(2), by_stage)] {
+        for (a, b, expected) in
+            [(Some(1), Some(1), by_stage), (Some(1), Some(2), None), (None, Some(2), by_stage)]
+        {
             let name = |name: Option<u32>| name.map(Name);
             check(&Place { plate: name(a), ..moving }, &Place { plate: name(b), ..reference }, expected);
             check(&Place { cycle: name(a), ..moving }, &Place { cycle: name(b), ..reference }, expected);
