@@ -7,3 +7,4 @@ pub mod optimizers;
 pub mod registration;
 pub mod segmentation;
 pub mod synthesis;
+pub mod verification;

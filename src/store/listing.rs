@@ -4,7 +4,6 @@
 use rusqlite::Row;
 use serde_json::{Map, Value};
 
-use super::groups::{exact_relation, group_name};
 use super::reader::LedgerReader;
 use super::rows::Columns;
 use crate::paths::RelativePath;
@@ -46,30 +45,6 @@ pub struct PlaneListing {
     pub figures: Map<String, Value>,
 }
 
-/// A group of duplicates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupListing {
-    /// Its name in reports.
-    pub name: String,
-    /// `exact`.
-    pub kind: String,
-    /// Root, path and plane; the representative has no relation. By root, path and plane.
-    pub members: Vec<GroupMember>,
-}
-
-/// A member of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupMember {
-    /// Name of its root.
-    pub root: String,
-    /// Its file.
-    pub path: RelativePath,
-    /// The plane.
-    pub index: PlaneIndex,
-    /// What it is to the representative; none for the representative itself.
-    pub relation: Option<&'static str>,
-}
-
 /// A row of `registrations.csv`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RegistrationListing {
@@ -85,15 +60,6 @@ pub struct RegistrationListing {
     pub is_accepted: bool,
     /// The keys of the line.
     pub result: Map<String, Value>,
-}
-
-/// A member as read, before the representative of its group is known.
-struct RawMember {
-    key: Vec<u8>,
-    kind: String,
-    is_representative: bool,
-    byte_class: i64,
-    member: GroupMember,
 }
 
 impl LedgerReader {
@@ -182,29 +148,6 @@ impl LedgerReader {
         )
     }
 
-    /// Every group, by kind and name.
-    pub fn each_group<E: From<LedgerError>>(
-        &self,
-        mut visit: impl FnMut(GroupListing) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut group: Vec<RawMember> = Vec::new();
-        self.each(
-            "SELECT key, kind, representative = plane.id, byte_class, root.name, folder, file.name, t, p, z, c \
-             FROM dup_group JOIN dup_member ON group_id = dup_group.id JOIN plane ON plane.id = plane_id \
-             JOIN file ON file.id = file_id JOIN root ON root.id = root_id \
-             ORDER BY kind, key, root.name, folder, file.name, t, p, z, c",
-            RawMember::read,
-            |raw: RawMember| {
-                if group.last().is_some_and(|last| (&last.kind, &last.key) != (&raw.kind, &raw.key)) {
-                    visit(listed(std::mem::take(&mut group))?)?;
-                }
-                group.push(raw);
-                Ok::<_, E>(())
-            },
-        )?;
-        if group.is_empty() { Ok(()) } else { visit(listed(group)?) }
-    }
-
     /// Every pair that was tried and whose planes still hold these pixels, by root, path and plane of the finer field,
     /// then of its overview.
     pub fn each_registration<E: From<LedgerError>>(
@@ -239,7 +182,7 @@ impl LedgerReader {
         )
     }
 
-    fn each<T, E: From<LedgerError>>(
+    pub(super) fn each<T, E: From<LedgerError>>(
         &self,
         sql: &str,
         mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
@@ -269,38 +212,4 @@ fn read_plane(row: &Row<'_>) -> rusqlite::Result<PlaneListing> {
         // the writer put JSON there
         figures: serde_json::from_str(&column.next::<String>()?).unwrap_or_default(),
     })
-}
-
-impl RawMember {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let mut column = Columns::new(row);
-        Ok(Self {
-            key: column.next()?,
-            kind: column.next()?,
-            is_representative: column.next()?,
-            byte_class: column.next()?,
-            member: GroupMember {
-                root: column.next()?,
-                path: column.path()?,
-                index: column.index()?,
-                relation: None,
-            },
-        })
-    }
-}
-
-/// A group with the relations of its members to the representative.
-fn listed(group: Vec<RawMember>) -> Result<GroupListing, LedgerError> {
-    let representative = group
-        .iter()
-        .find(|raw| raw.is_representative)
-        .map(|raw| (raw.byte_class, raw.member.index, group_name(&raw.key), raw.kind.clone()))
-        .ok_or_else(|| LedgerError::Damaged("a group without its representative".into()))?;
-    let (byte_class, index, name, kind) = representative;
-    let relate = |raw: RawMember| GroupMember {
-        relation: (!raw.is_representative)
-            .then(|| exact_relation((byte_class, index), (raw.byte_class, raw.member.index))),
-        ..raw.member
-    };
-    Ok(GroupListing { name, kind, members: group.into_iter().map(relate).collect() })
 }

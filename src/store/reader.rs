@@ -1,5 +1,6 @@
 //! Reading the ledger beside the writer, through a connection that cannot write.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use super::schema::{DATABASE_FILE, SCHEMA};
 use crate::analysis::segmentation::Centroids;
 use crate::paths::{RelativePath, Root};
 use crate::store::{
-    Counts, ExactPlane, FileLocation, FileState, KnownFile, LedgerError, PixelsOf, PlaneFeatures, PlaneState,
-    RegistrablePlane, Stream, View,
+    Counts, FileLocation, FileState, KnownFile, KnownPlane, LedgerError, PixelDigest, PixelsOf, Place,
+    PlaneFeatures, PlaneState, RegistrablePlane, Stream, View,
 };
 use crate::units::PlaneIndex;
 
@@ -61,21 +62,47 @@ impl LedgerReader {
         Ok(files)
     }
 
-    /// Every plane that can be an exact duplicate of another, one by one.
-    pub fn exact_index(&self, mut visit: impl FnMut(ExactPlane)) -> Result<(), LedgerError> {
+    /// Every plane that others can be copies of, one by one.
+    pub fn known_planes(&self, mut visit: impl FnMut(KnownPlane)) -> Result<(), LedgerError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT digest, file_id, t, p, z, c, byte_class FROM plane JOIN file ON file.id = file_id \
+            "SELECT digest, file_id, t, p, z, c, field, lane, series_t, series_z, is_stacked, byte_class, \
+             feature.version, data FROM plane JOIN file ON file.id = file_id \
+             LEFT JOIN feature ON plane_id = plane.id AND kind = ?1 \
              WHERE is_live = 1 AND digest IS NOT NULL",
         )?;
-        let mut rows = statement.query([])?;
+        let mut rows = statement.query([PLANE_FEATURES])?;
+        let mut seen = HashSet::new();
         while let Some(row) = rows.next()? {
             let mut column = Columns::new(row);
-            visit(ExactPlane {
-                digest: column.next()?,
+            let digest = column.next()?;
+            let place = Place {
                 file_id: column.next()?,
                 index: column.index()?,
-                byte_class: column.next()?,
-            });
+                field: column.next()?,
+                lane: column.next()?,
+                t: column.next()?,
+                z: column.next()?,
+                is_stacked: column.next()?,
+            };
+            let is_first_of_bytes = seen.insert((digest, column.next::<i64>()?));
+            let version: Option<u32> = column.next()?;
+            let features =
+                version.zip(column.next()?).map(|(version, bytes)| PlaneFeatures { version, bytes });
+            visit(KnownPlane { digest, place, is_first_of_bytes, features });
+        }
+        Ok(())
+    }
+
+    /// The digests of every pair that this version of the method has verified and found to be something.
+    pub fn verified_pairs(
+        &self,
+        version: u32,
+        mut visit: impl FnMut(PixelDigest, PixelDigest),
+    ) -> Result<(), LedgerError> {
+        let mut statement = self.connection.prepare_cached("SELECT a, b FROM edge WHERE version = ?1")?;
+        let mut rows = statement.query([version])?;
+        while let Some(row) = rows.next()? {
+            visit(row.get(0)?, row.get(1)?);
         }
         Ok(())
     }
@@ -112,6 +139,16 @@ impl LedgerReader {
         rows.collect::<Result<Result<Vec<_>, _>, _>>()?
     }
 
+    /// Files that were given up, as a whole or in part, or stay incomplete: all that can be tried again.
+    pub fn failed_files(&self) -> Result<Vec<FileLocation>, LedgerError> {
+        let sql = format!(
+            "{LOCATION_SELECT} WHERE state IN ('rejected', 'incomplete') OR n_rejected > 0 ORDER BY id"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([], read_location)?;
+        rows.collect::<Result<Result<Vec<_>, _>, _>>()?
+    }
+
     /// How much the ledger holds.
     pub fn counts(&self) -> Result<Counts, LedgerError> {
         let mut counts = Counts::default();
@@ -136,8 +173,7 @@ impl LedgerReader {
             }
         }
         let count = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-        counts.groups = count("SELECT count(*) FROM dup_group")? as u64;
-        counts.pairs = count("SELECT coalesce(sum(n_members - 1), 0) FROM dup_group")? as u64;
+        (counts.groups, counts.pairs) = self.n_groups_and_pairs()?;
         counts.registrations = count("SELECT count(*) FROM registration WHERE is_accepted = 1")? as u64;
         counts.registrations_refused =
             count("SELECT count(*) FROM registration WHERE is_accepted = 0")? as u64;

@@ -82,10 +82,6 @@ fn back_up(connection: &Connection, path: &Path, schema: i64) -> Result<(), Ledg
 mod tests {
     use super::*;
 
-    fn steps_and(last: &'static str) -> Vec<&'static str> {
-        STEPS.iter().copied().chain([last]).collect()
-    }
-
     #[test]
     fn an_older_ledger_is_migrated_with_a_copy_and_a_newer_one_refused() {
         let folder = tempfile::tempdir().unwrap();
@@ -93,14 +89,17 @@ mod tests {
         drop(open(folder.path()).unwrap());
         let mut connection = Connection::open(&path).unwrap();
         connection.execute("INSERT INTO root (name, path) VALUES ('a', x'2f')", []).unwrap();
-        migrate(&mut connection, &path, &steps_and("ALTER TABLE root ADD COLUMN note TEXT;")).unwrap();
+        let mut steps = STEPS.to_vec();
+        steps.push("ALTER TABLE root ADD COLUMN note TEXT;");
+        migrate(&mut connection, &path, &steps).unwrap();
         assert_eq!(schema_of(&connection).unwrap(), SCHEMA + 1);
-        let copy = Connection::open(path.with_extension(format!("db.schema{SCHEMA}"))).unwrap();
+        let copy = Connection::open(folder.path().join(format!("scopewatch.db.schema{SCHEMA}"))).unwrap();
         assert_eq!(schema_of(&copy).unwrap(), SCHEMA);
         assert_eq!(copy.query_row("SELECT name FROM root", [], |row| row.get::<_, String>(0)).unwrap(), "a");
         drop(connection);
         let error = open(folder.path()).unwrap_err();
-        assert!(matches!(error, LedgerError::NewerSchema { known: SCHEMA, .. }), "{error}");
+        let LedgerError::NewerSchema { found, known } = error else { panic!("{error}") };
+        assert_eq!((found, known), (SCHEMA + 1, SCHEMA));
     }
 
     #[test]
@@ -128,7 +127,8 @@ mod tests {
         drop(open(folder.path()).unwrap());
         let path = folder.path().join(DATABASE_FILE);
         let mut connection = Connection::open(&path).unwrap();
-        let steps = steps_and("CREATE TABLE x (y INTEGER) STRICT; SELECT nonsense;");
+        let mut steps = STEPS.to_vec();
+        steps.push("CREATE TABLE x (y INTEGER) STRICT; SELECT nonsense;");
         assert!(migrate(&mut connection, &path, &steps).is_err());
         assert_eq!(schema_of(&connection).unwrap(), SCHEMA);
         assert!(connection.execute("SELECT * FROM x", []).is_err());

@@ -1,16 +1,18 @@
 //! Fits a transform to point pairs by both optimizers and, where there is one, by the closed form.
 
-use std::f64::consts::{FRAC_PI_4, TAU};
+mod frame;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::models::{Model, PairResiduals};
+use super::models::Model;
 use crate::analysis::optimizers::{
-    Bounds, Examination, LbfgsbSettings, LevenbergMarquardtSettings, Loss, LossKind, OptimizerError, Report,
-    examine, lbfgsb, levenberg_marquardt,
+    Examination, LbfgsbSettings, LevenbergMarquardtSettings, LossKind, OptimizerError, Report, lbfgsb,
+    levenberg_marquardt,
 };
 use crate::geometry::Affine;
+use frame::Frame;
 
 /// Most pairs of a fit, 10 million.
 pub const N_PAIRS_MAX: usize = 10_000_000;
@@ -73,13 +75,28 @@ pub struct FitStart {
     pub rotation_rad: Option<f64>,
 }
 
+/// A way to a transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Least squares, computed directly.
+    ClosedForm,
+    /// L-BFGS-B.
+    Lbfgsb,
+    /// Levenberg-Marquardt.
+    Lm,
+}
+
 /// A transform fitted to point pairs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fit {
-    /// The better of both optimizers' transforms (by cost; Levenberg-Marquardt's where equal).
+    /// The transform that `chosen` found.
     pub reference_from_moving: Affine,
     /// Root mean square distance over all pairs in px of the reference.
     pub rmsd_px: f64,
+    /// Whose transform it is: that of the closed form where it is the answer (least squares, within the bounds), else
+    /// Levenberg-Marquardt's unless the cost of L-BFGS-B is lower by more than rounding.
+    pub chosen: Method,
     /// Pairs that were used.
     pub n_pairs: usize,
     /// The least squares transform, whatever the loss and without bounds; `None` where the pairs do not determine one.
@@ -225,26 +242,21 @@ pub fn fit_pairs_timed(
     let lm = levenberg_marquardt::minimize(&frame.problem, loss, &start, &bounds, &lm_settings)?;
     times.lm = clock().saturating_sub(begin);
 
-    let is_lm_best = lm.cost <= lbfgsb.cost;
-    let [lbfgsb, lm] = [lbfgsb, lm].map(|report| frame.optimized(report, loss, &bounds));
-    let best = if is_lm_best { &lm } else { &lbfgsb };
-    let closed_form = closed_form.map(|parameters| {
-        let reference_from_moving = frame.in_px(&parameters);
-        let parameters = frame.parameters_in_px(&reference_from_moving);
-        ClosedForm {
-            rmsd_px: rmsd(moving, reference, &reference_from_moving),
-            reference_from_moving,
-            parameters,
-        }
-    });
-    let fit = Fit {
-        reference_from_moving: best.reference_from_moving,
-        rmsd_px: best.rmsd_px,
-        n_pairs: moving.len(),
-        closed_form,
-        lbfgsb,
-        lm,
+    let is_direct = closed_form.as_deref().is_some_and(|found| frame.is_answer(found, settings, &bounds));
+    let chosen = match is_direct {
+        true => Method::ClosedForm,
+        false if lm.cost <= lbfgsb.cost * (1.0 + COST_ROUNDING) => Method::Lm,
+        false => Method::Lbfgsb,
     };
+    let closed_form = closed_form.map(|parameters| frame.direct(&parameters));
+    let [lbfgsb, lm] = [lbfgsb, lm].map(|report| frame.optimized(report, loss, &bounds));
+    let (reference_from_moving, rmsd_px) = match (&closed_form, chosen) {
+        (Some(direct), Method::ClosedForm) => (direct.reference_from_moving, direct.rmsd_px),
+        (_, Method::Lbfgsb) => (lbfgsb.reference_from_moving, lbfgsb.rmsd_px),
+        _ => (lm.reference_from_moving, lm.rmsd_px),
+    };
+    let n_pairs = moving.len();
+    let fit = Fit { reference_from_moving, rmsd_px, chosen, n_pairs, closed_form, lbfgsb, lm };
     Ok((fit, times))
 }
 
@@ -296,171 +308,8 @@ fn check(moving: &[[f64; 2]], reference: &[[f64; 2]], settings: &FitSettings) ->
 
 /// Greatest coordinate in px, either sign.
 const COORDINATE_MAX: f64 = 1e100;
-/// Radius beside the greatest coordinate below which points count as being in one place: rounding errors.
-const RADIUS_MIN: f64 = 1e-13;
+/// Part of the cost by which two optimizers may differ at the same minimum.
+const COST_ROUNDING: f64 = 1e-9;
 
-/// Point pairs in normalised coordinates, with the way back to px.
-struct Frame<'a> {
-    moving_px: &'a [[f64; 2]],
-    reference_px: &'a [[f64; 2]],
-    mirrored: bool,
-    problem: PairResiduals,
-    centre_moving: [f64; 2],
-    centre_reference: [f64; 2],
-    radius_moving: f64,
-    radius_reference: f64,
-}
-
-impl<'a> Frame<'a> {
-    fn new(
-        moving_px: &'a [[f64; 2]],
-        reference_px: &'a [[f64; 2]],
-        settings: &FitSettings,
-    ) -> Result<Self, FitError> {
-        let mirror = if settings.mirrored { -1.0 } else { 1.0 };
-        let mut moving: Vec<_> = moving_px.iter().map(|[x, y]| [mirror * x, *y]).collect();
-        let mut reference = reference_px.to_vec();
-        let normalised = |points, which| normalise(points).ok_or(FitError::Coincident { which });
-        let (centre_moving, radius_moving) = normalised(&mut moving, "moving")?;
-        let (centre_reference, radius_reference) = normalised(&mut reference, "reference")?;
-        let weight = 1.0 / (moving.len() as f64).sqrt();
-        Ok(Self {
-            moving_px,
-            reference_px,
-            mirrored: settings.mirrored,
-            problem: PairResiduals { model: settings.model, moving, reference, weight },
-            centre_moving,
-            centre_reference,
-            radius_moving,
-            radius_reference,
-        })
-    }
-
-    /// What a scale in px is multiplied with in normalised coordinates.
-    fn scale_unit(&self) -> f64 {
-        self.radius_moving / self.radius_reference
-    }
-
-    fn loss(&self, settings: &FitSettings) -> Loss {
-        let scale = settings.loss_scale_px / self.radius_reference * self.problem.weight;
-        Loss { kind: settings.loss, scale }
-    }
-
-    fn bounds(&self, settings: &FitSettings) -> Bounds {
-        let model = settings.model;
-        let mut bounds = Bounds::none(model.n_parameters());
-        if let Some([least, greatest]) = settings.bounds.scale {
-            bounds.lower[..model.n_scales()].fill(least * self.scale_unit());
-            bounds.upper[..model.n_scales()].fill(greatest * self.scale_unit());
-        }
-        if let (Some([least, greatest]), Some(index)) = (settings.bounds.theta_rad, model.rotation_index()) {
-            bounds.lower[index] = least;
-            bounds.upper[index] = greatest;
-        }
-        bounds
-    }
-
-    fn start(&self, settings: &FitSettings, closed_form: Option<&[f64]>) -> Vec<f64> {
-        let model = settings.model;
-        let scale = settings.start.scale.map_or(1.0, |scale| scale * self.scale_unit());
-        let rotation = settings.start.rotation_rad.unwrap_or_else(|| {
-            let known = closed_form.map(|parameters| model.map(parameters).decompose());
-            let eighths = known.map_or(0.0, |parts| (parts.rotation_rad / FRAC_PI_4).round());
-            eighths * FRAC_PI_4
-        });
-        // the same direction, as near to the middle of the bounds as full turns allow
-        let middle = settings.bounds.theta_rad.map_or(rotation, |[least, greatest]| (least + greatest) / 2.0);
-        let rotation = rotation + ((middle - rotation) / TAU).round() * TAU;
-        let map = Affine::similarity(scale, rotation, false, [0.0, 0.0]);
-        let mut start = model.parameters(&map);
-        if let Some(index) = model.rotation_index() {
-            start[index] = rotation;
-        }
-        start
-    }
-
-    /// Moves the start of a fit by Tukey's loss to where the Cauchy loss of the same scale leads: pairs beyond the
-    /// scale do not count at all with the former, and from afar none does.
-    fn within_reach(&self, start: Vec<f64>, loss: Loss, bounds: &Bounds) -> Result<Vec<f64>, FitError> {
-        if loss.kind != LossKind::Tukey {
-            return Ok(start);
-        }
-        let cauchy = Loss { kind: LossKind::Cauchy, ..loss };
-        let settings = LevenbergMarquardtSettings::default();
-        Ok(levenberg_marquardt::minimize(&self.problem, cauchy, &start, bounds, &settings)?.parameters)
-    }
-
-    /// The map in px that normalised parameters stand for.
-    fn in_px(&self, parameters: &[f64]) -> Affine {
-        let map = self.problem.model.map(parameters);
-        let [tx, ty] = map.translation();
-        let linear = map.linear().map(|row| row.map(|value| value / self.scale_unit()));
-        let turned = Affine::from_parts(linear, [0.0, 0.0]);
-        let [x, y] = turned.apply(self.centre_moving);
-        let radius = self.radius_reference;
-        let [u, v] = self.centre_reference;
-        Affine::from_parts(linear, [radius * tx + u - x, radius * ty + v - y]).after(&self.mirror())
-    }
-
-    fn mirror(&self) -> Affine {
-        Affine::similarity(1.0, 0.0, self.mirrored, [0.0, 0.0])
-    }
-
-    fn parameters_in_px(&self, reference_from_moving: &Affine) -> Vec<f64> {
-        match self.problem.model {
-            Model::Affine => Model::Affine.parameters(reference_from_moving),
-            model => model.parameters(&reference_from_moving.after(&self.mirror())),
-        }
-    }
-
-    fn optimized(&self, report: Report, loss: Loss, bounds: &Bounds) -> OptimizedFit {
-        let reference_from_moving = self.in_px(&report.parameters);
-        let examination = examine(&self.problem, loss, &report.parameters, bounds);
-        let covariance = examination.covariance.as_deref();
-        OptimizedFit {
-            parameters: self.parameters_in_px(&reference_from_moving),
-            standard_errors: covariance
-                .map(|covariance| self.standard_errors(&report.parameters, covariance)),
-            rmsd_px: rmsd(self.moving_px, self.reference_px, &reference_from_moving),
-            reference_from_moving,
-            report,
-            examination,
-        }
-    }
-
-    /// Standard errors in px: the shift in px is where the origin of the moving image lands, which is far from the
-    /// centre of the points, so that it takes up the errors of all parameters.
-    fn standard_errors(&self, parameters: &[f64], covariance: &[f64]) -> Vec<f64> {
-        let model = self.problem.model;
-        let n = model.n_parameters();
-        let origin = self.centre_moving.map(|value| -value / self.radius_moving);
-        let at_origin = model.point_jacobian(parameters, origin);
-        let variance = |row: &[f64]| -> f64 {
-            let image = |i: usize| (0..n).map(|j| covariance[i * n + j] * row[j]).sum::<f64>();
-            (0..n).map(|i| row[i] * image(i)).sum()
-        };
-        let shifts =
-            at_origin.chunks_exact(n).map(|row| self.radius_reference * variance(row).max(0.0).sqrt());
-        let others = (0..n - 2).map(|index| {
-            let unit = if Some(index) == model.rotation_index() { 1.0 } else { 1.0 / self.scale_unit() };
-            unit * covariance[index * n + index].max(0.0).sqrt()
-        });
-        others.chain(shifts).collect()
-    }
-}
-
-/// Moves points to their centroid and divides them by their root mean square radius; returns both, or `None` where
-/// all points are in one place.
-fn normalise(points: &mut [[f64; 2]]) -> Option<([f64; 2], f64)> {
-    let n = points.len() as f64;
-    let mean = |axis: usize| points.iter().map(|point| point[axis] / n).sum::<f64>();
-    let centre = [mean(0), mean(1)];
-    let reach = points.iter().flatten().fold(0.0_f64, |reach, value| reach.max(value.abs()));
-    points.iter_mut().for_each(|[x, y]| (*x, *y) = (*x - centre[0], *y - centre[1]));
-    let radius = (points.iter().map(|[x, y]| x * x + y * y).sum::<f64>() / n).sqrt();
-    if radius <= RADIUS_MIN * reach {
-        return None;
-    }
-    points.iter_mut().flatten().for_each(|value| *value /= radius);
-    Some((centre, radius))
-}
+#[cfg(test)]
+mod tests;

@@ -263,7 +263,7 @@ impl<'a, F: Function> Search<'a, F> {
             }
             let cost = self.try_length(length);
             if !is_finite(cost, &self.trial_gradient) {
-                length_max = length;
+                length_max = length / 2.0;
                 length *= RETREAT;
                 search = LineSearch::new(start, length, length_max);
                 continue;

@@ -22,20 +22,18 @@ impl Dual {
         Self { value, slopes: self.slopes.map(|s| s * slope) }
     }
 
+    /// The chain rule for a function of two numbers with these derivatives.
+    fn chain_two(self, other: Self, value: f64, [by_self, by_other]: [f64; 2]) -> Self {
+        let slopes = std::array::from_fn(|i| by_self * self.slopes[i] + by_other * other.slopes[i]);
+        Self { value, slopes }
+    }
+
     pub(crate) fn exp(self) -> Self {
         self.chain(self.value.exp(), self.value.exp())
     }
 
     pub(crate) fn ln(self) -> Self {
         self.chain(self.value.ln(), 1.0 / self.value)
-    }
-
-    pub(crate) fn sin(self) -> Self {
-        self.chain(self.value.sin(), self.value.cos())
-    }
-
-    pub(crate) fn cos(self) -> Self {
-        self.chain(self.value.cos(), -self.value.sin())
     }
 
     pub(crate) fn atan(self) -> Self {
@@ -80,8 +78,7 @@ impl<T: Into<Dual>> Add<T> for Dual {
     type Output = Self;
     fn add(self, other: T) -> Self {
         let other = other.into();
-        let slopes = std::array::from_fn(|i| self.slopes[i] + other.slopes[i]);
-        Self { value: self.value + other.value, slopes }
+        self.chain_two(other, self.value + other.value, [1.0, 1.0])
     }
 }
 
@@ -96,8 +93,7 @@ impl<T: Into<Dual>> Mul<T> for Dual {
     type Output = Self;
     fn mul(self, other: T) -> Self {
         let other = other.into();
-        let slopes = std::array::from_fn(|i| self.slopes[i] * other.value + self.value * other.slopes[i]);
-        Self { value: self.value * other.value, slopes }
+        self.chain_two(other, self.value * other.value, [other.value, self.value])
     }
 }
 
@@ -106,8 +102,7 @@ impl<T: Into<Dual>> Div<T> for Dual {
     fn div(self, other: T) -> Self {
         let other = other.into();
         let value = self.value / other.value;
-        let slopes = std::array::from_fn(|i| (self.slopes[i] - value * other.slopes[i]) / other.value);
-        Self { value, slopes }
+        self.chain_two(other, value, [1.0 / other.value, -value / other.value])
     }
 }
 
