@@ -1,6 +1,7 @@
 //! The command line: one word, one deed. Text for people on stdout, `--json` for programs, logs on stderr.
 
 mod check_config;
+mod demo;
 mod explain;
 mod file_error;
 mod inspect;
@@ -38,6 +39,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     CheckConfig(check_config::CheckConfigArgs),
     Synth(synth::SynthArgs),
+    Demo(demo::DemoArgs),
 }
 
 /// How a command ended; the numbers are part of the contract.
@@ -126,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::main(&args),
         Command::CheckConfig(args) => check_config::main(&args),
         Command::Synth(args) => synth::main(&args),
+        Command::Demo(args) => demo::main(&args),
     };
     let exit = ended.unwrap_or_else(|failure| {
         eprintln!("error: {:#}", failure.error);

@@ -12,18 +12,22 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde_json::{Map, Value, json};
 
 use crate::analysis::synthesis::truth::{Relation, Truth};
-use crate::analysis::synthesis::{Acquisition, AcquisitionSettings, FormatChoice, NameChoice, Studio, Written};
+use crate::analysis::synthesis::{
+    Acquisition, AcquisitionSettings, FormatChoice, NameChoice, Studio, Written,
+};
 
 use super::{Exit, Failure, say};
 
 /// Makes a synthetic acquisition: nuclei at 10x and 40x in ND2, TIFF and OME-TIFF, and what is true of them
 #[derive(Debug, Args)]
-#[command(after_help = "DIR/truth.json says what is true: every plane with its digest and its place on the plate, how each \
+#[command(
+    after_help = "DIR/truth.json says what is true: every plane with its digest and its place on the plate, how each \
                         40x field lies in its 10x overview, and which planes are copies, repeats or faults. Planes \
                         that it does not relate are no duplicates. The same seed and settings give the same bytes on \
                         every machine.\n\n\
                         Examples:\n  scopewatch synth --out acquisition\n  \
-                        scopewatch synth --out big --wells 60 --fields 9 --size 2048 --format nd2 --plain")]
+                        scopewatch synth --out big --wells 60 --fields 9 --size 2048 --format nd2 --plain"
+)]
 pub(super) struct SynthArgs {
     /// Folder to fill: a new or empty one, or one that this command made before
     #[arg(long, value_name = "DIR")]
@@ -195,7 +199,9 @@ pub(super) fn below(folder: &Path, file: &str) -> Result<PathBuf> {
 
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| path.display().to_string()),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
         _ => Ok(()),
     }
 }

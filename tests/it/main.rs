@@ -6,9 +6,11 @@ mod support;
 
 mod broken_files;
 mod commands;
+mod demo;
 mod flow;
 mod reports;
 mod restart;
 mod settings;
 mod shutdown;
+mod synth;
 mod tidy;

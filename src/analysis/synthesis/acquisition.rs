@@ -109,7 +109,8 @@ impl Acquisition {
     }
 
     fn seed(&self, purpose: Purpose, parts: &[u64]) -> u64 {
-        let parts: Vec<_> = [self.settings.seed, purpose as u64].into_iter().chain(parts.iter().copied()).collect();
+        let parts: Vec<_> =
+            [self.settings.seed, purpose as u64].into_iter().chain(parts.iter().copied()).collect();
         Random::of(&parts).bits()
     }
 
@@ -156,13 +157,15 @@ impl Acquisition {
     pub(super) fn shoot(&mut self, place: &Place, series: Series) -> Vec<PlannedPlane> {
         let Series { objective, n_times, n_z, n_channels } = series;
         let (row, column) = (place.centre_um[0].to_bits(), place.centre_um[1].to_bits());
-        let mut stage = Random::new(self.seed(Purpose::Stage, &[row, column, objective.magnification as u64]));
+        let mut stage =
+            Random::new(self.seed(Purpose::Stage, &[row, column, objective.magnification as u64]));
         let frame_um = self.settings.side_px as f64 * objective.pixel_size_um();
         // an overview stands where it was sent; a 40x field lies anywhere in its middle
         let inner = if objective.magnification > 10.0 { 0.8 * frame_um } else { 2.0 };
         let centre_um = place.centre_um.map(|part| part + stage.between(-inner, inner));
-        let indices = (0..n_times)
-            .flat_map(|t| (0..n_z).flat_map(move |z| (0..n_channels).map(move |c| PlaneIndex { t, p: 0, z, c })));
+        let indices = (0..n_times).flat_map(|t| {
+            (0..n_z).flat_map(move |z| (0..n_channels).map(move |c| PlaneIndex { t, p: 0, z, c }))
+        });
         let planes = indices.map(|index| {
             let z_um = Z_STEP_UM * (f64::from(index.z) - f64::from(n_z - 1) / 2.0);
             let view = View {
@@ -238,8 +241,13 @@ impl Acquisition {
         let number = self.files.len();
         // half a minute from file to file, from ten o'clock on
         let (hours, rest) = ((number / 120) % 24, number % 120);
-        let acquired_at =
-            format!("2026-01-{:02}T{:02}:{:02}:{:02}", 5 + number / 2880 % 20, (10 + hours) % 24, rest / 2, rest % 2 * 30);
+        let acquired_at = format!(
+            "2026-01-{:02}T{:02}:{:02}:{:02}",
+            5 + number / 2880 % 20,
+            (10 + hours) % 24,
+            rest / 2,
+            rest % 2 * 30
+        );
         let well = well.to_owned();
         self.files.push(PlannedFile { path, well, container, planes, acquired_at, damage: Damage::None });
         number
@@ -255,7 +263,8 @@ impl Acquisition {
         };
         let (in_reference, in_moving) = (plane(reference), plane(moving));
         let (reference_view, moving_view) = (in_reference.shot.view, in_moving.shot.view);
-        let reference_from_plate = reference_view.plate_um_from_px().inverse().expect("an objective magnifies");
+        let reference_from_plate =
+            reference_view.plate_um_from_px().inverse().expect("an objective magnifies");
         let reference_from_moving = reference_from_plate.after(&moving_view.plate_um_from_px());
         let range = -0.5..self.settings.side_px as f64 - 0.5;
         let nuclei = moving_view.nuclei_px(&in_moving.shot.scene);

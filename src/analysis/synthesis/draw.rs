@@ -21,7 +21,8 @@ impl Shot {
             Change::Dimmer => samples.iter_mut().for_each(|sample| *sample = 300 + *sample / 2),
             Change::Rotated => {
                 let from = |index: usize| (width - 1 - index % width) * width + index / width;
-                plane.samples = Samples::Uint16((0..samples.len()).map(|index| samples[from(index)]).collect());
+                plane.samples =
+                    Samples::Uint16((0..samples.len()).map(|index| samples[from(index)]).collect());
             }
             Change::Mirrored => samples.chunks_exact_mut(width).for_each(<[u16]>::reverse),
         }

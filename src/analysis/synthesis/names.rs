@@ -34,7 +34,9 @@ impl Naming<'_> {
             let extension = if is_nd2 { "nd2" } else { "tif" };
             let names: Vec<_> = (first..first + n).map(|index| channel(index as usize).name).collect();
             let names = names.join(",");
-            return format!("{folder}/Well{well}_Point{field:04}_Channel{names}_Seq{sequence:04}.{extension}");
+            return format!(
+                "{folder}/Well{well}_Point{field:04}_Channel{names}_Seq{sequence:04}.{extension}"
+            );
         }
         match self.container {
             Container::Nd2 | Container::Nd2Packed => format!("{folder}/{well}_s{field}.nd2"),

@@ -52,7 +52,8 @@ impl Random {
 
     /// As [`Self::normal`], four times as fast and in steps of 1/65536: the noise of a pixel.
     pub fn noise(&mut self) -> f64 {
-        let pieces = |bits: u64| (bits & 0xFFFF) + (bits >> 16 & 0xFFFF) + (bits >> 32 & 0xFFFF) + (bits >> 48);
+        let pieces =
+            |bits: u64| (bits & 0xFFFF) + (bits >> 16 & 0xFFFF) + (bits >> 32 & 0xFFFF) + (bits >> 48);
         let sum: u64 = (0..3).map(|_| pieces(self.bits())).sum();
         // twelve numbers from 0 to 65535 have the mean 12 * 32767.5 and, in units of 65536, the variance 1
         (sum as f64 - 393_210.0) / 65_536.0
@@ -64,7 +65,9 @@ pub(super) fn smooth_noise(seed: u64, x: f64, y: f64) -> f64 {
     let (column, row) = (x.floor(), y.floor());
     let knot = |dx: f64, dy: f64| {
         let place = [(column + dx) as i64 as u64, (row + dy) as i64 as u64];
-        let mixed = seed ^ place[0].wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ place[1].wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
+        let mixed = seed
+            ^ place[0].wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ place[1].wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
         2.0 * Random(mixed).uniform() - 1.0
     };
     let ease = |part: f64| part * part * (3.0 - 2.0 * part);
@@ -72,7 +75,6 @@ pub(super) fn smooth_noise(seed: u64, x: f64, y: f64) -> f64 {
     let along = |dy: f64| knot(0.0, dy) + right * (knot(1.0, dy) - knot(0.0, dy));
     along(0.0) + down * (along(1.0) - along(0.0))
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -83,9 +85,9 @@ mod tests {
         let mut random = Random::new(1);
         for draw in [Random::normal, Random::noise] {
             let values: Vec<_> = (0..20_000).map(|_| draw(&mut random)).collect();
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let variance = values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64;
-        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.05, "{mean} {variance}");
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            let variance = values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64;
+            assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.05, "{mean} {variance}");
         }
     }
 

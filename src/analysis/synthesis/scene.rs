@@ -159,7 +159,8 @@ impl Culture {
             *part += direction * distance;
         }
         let half = self.side_um / 2.0;
-        let is_inside = cell.centre_um.iter().zip(self.centre_um).all(|(part, centre)| (part - centre).abs() < half);
+        let is_inside =
+            cell.centre_um.iter().zip(self.centre_um).all(|(part, centre)| (part - centre).abs() < half);
         if is_inside && self.is_free(&cell, Some(other)) {
             self.add(cell);
         }
@@ -173,9 +174,9 @@ impl Culture {
     fn is_free(&self, cell: &Cell, touched: Option<usize>) -> bool {
         let (x, y) = Self::square(cell.centre_um);
         let near = (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (x + dx, y + dy)));
-        near.filter_map(|square| self.squares.get(&square)).flatten().all(|&index| {
-            Some(index) == touched || cell.gap(&self.cells[index]) > FREE_SPACE
-        })
+        near.filter_map(|square| self.squares.get(&square))
+            .flatten()
+            .all(|&index| Some(index) == touched || cell.gap(&self.cells[index]) > FREE_SPACE)
     }
 
     fn add(&mut self, cell: Cell) {

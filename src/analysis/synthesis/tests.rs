@@ -47,7 +47,8 @@ fn files_hold_what_the_truth_says() {
             assert!(error.abs() < 1e-6, "{}", file.file);
             let planes: Vec<_> = container.planes().iter().map(|entry| entry.index).collect();
             assert_eq!(planes, file.planes.iter().map(|plane| plane.plane).collect::<Vec<_>>());
-            assert_eq!(!metadata.positions.is_empty(), file.has_stage_position, "{}", file.file);
+            let stage_um = metadata.positions.first().map(|position| [position.x_um, position.y_um].map(Option::unwrap));
+            assert_eq!(stage_um, file.stage_um, "{}", file.file);
         }
     }
 }
@@ -94,16 +95,14 @@ fn the_same_seed_gives_the_same_bytes_and_another_one_others() {
 fn the_first_plane_is_what_it_always_was() {
     let (truth, _) = make(AcquisitionSettings { is_plain: true, ..small() });
     assert_eq!(truth.files[0].file, "plate1/10x/WellB02_Point0001_ChannelDAPI,GFP_Seq0000.nd2");
-    assert_eq!(
-        truth.files[0].planes[0].sha256,
-        "PINNED"
-    );
+    assert_eq!(truth.files[0].planes[0].sha256, "PINNED");
 }
 
 #[test]
 fn registrations_carry_nuclei_onto_themselves() {
     for is_detail_mirrored in [false, true] {
-        let settings = AcquisitionSettings { is_detail_mirrored, lists_nuclei: true, side_px: 512, ..small() };
+        let settings =
+            AcquisitionSettings { is_detail_mirrored, lists_nuclei: true, side_px: 512, ..small() };
         let plan = Acquisition::plan(AcquisitionSettings { is_plain: true, ..settings }).unwrap();
         let studio = Studio::new(plan);
         let written = (0..studio.plan().n_files())
@@ -112,7 +111,8 @@ fn registrations_carry_nuclei_onto_themselves() {
         assert_eq!(truth.registrations.len(), 3);
         for registration in &truth.registrations {
             let nuclei = |name: &str| &truth.file(name).unwrap().planes[0].nuclei;
-            let (moving, reference) = (nuclei(&registration.moving_file), nuclei(&registration.reference_file));
+            let (moving, reference) =
+                (nuclei(&registration.moving_file), nuclei(&registration.reference_file));
             let carried = moving.iter().map(|place| registration.reference_from_moving.apply(*place));
             let n_found = carried
                 .filter(|[x, y]| reference.iter().any(|[u, v]| (x - u).abs() < 1e-6 && (y - v).abs() < 1e-6))

@@ -71,7 +71,8 @@ impl Studio {
 
     /// What is known before anything is drawn: all but planes and the lengths of files.
     pub fn outline(&self) -> Truth {
-        let file = |planned| Written { truth: true_file(planned, Vec::new()), n_bytes_after_frame: Vec::new() };
+        let file =
+            |planned| Written { truth: true_file(planned, Vec::new()), n_bytes_after_frame: Vec::new() };
         self.truth(self.plan.files.iter().map(file).collect())
     }
 
@@ -245,7 +246,7 @@ fn true_file(planned: &PlannedFile, planes: Vec<TruePlane>) -> TrueFile {
         dtype: sample_type(planned).name().to_owned(),
         pixel_size_um: Some(planned.first().shot.view.objective.pixel_size_um()),
         magnification: planned.first().shot.view.objective.magnification,
-        has_stage_position: !planned.container.is_plain_tiff(),
+        stage_um: (!planned.container.is_plain_tiff()).then(|| planned.stage_um()),
         planes,
     }
 }

@@ -65,16 +65,21 @@ impl<W: Write + Seek> OmeTiffWriter<W> {
     /// OME-XML has no name for the samples.
     pub fn new(out: W, spec: OmeSpec, options: WriteOptions) -> Result<Self, FormatError> {
         let Dims { t, p, z, c, y, x, s } = spec.dims;
-        let all = (0..t).flat_map(|t| (0..z).flat_map(move |z| (0..c).map(move |c| PlaneIndex { t, p: 0, z, c })));
+        let all =
+            (0..t).flat_map(|t| (0..z).flat_map(move |z| (0..c).map(move |c| PlaneIndex { t, p: 0, z, c })));
         if (p, s) != (1, 1) || !all.eq(spec.planes.iter().map(|plane| plane.index)) {
             return Err(FormatError::malformed(
                 "expected the planes of one position: time outermost, then focus, then channels",
             ));
         }
         if spec.channels.len() != c as usize {
-            return Err(FormatError::malformed(format!("expected {c} channels, found {}", spec.channels.len())));
+            return Err(FormatError::malformed(format!(
+                "expected {c} channels, found {}",
+                spec.channels.len()
+            )));
         }
-        let total = spec.planes.len() as u64 * u64::from(y) * u64::from(x) * spec.sample_type.size_bytes() as u64;
+        let total =
+            spec.planes.len() as u64 * u64::from(y) * u64::from(x) * spec.sample_type.size_bytes() as u64;
         let options = WriteOptions {
             pixel_size_um: spec.pixel_size_um,
             description: Some(ome_xml(&spec)?),
@@ -91,7 +96,9 @@ impl<W: Write + Seek> OmeTiffWriter<W> {
     /// As [`TiffWriter::write_plane`], and `malformed` for a plane that the spec does not foresee.
     pub fn write_plane(&mut self, plane: &Plane) -> Result<(), FormatError> {
         if self.n_left == 0 || self.shape != (plane.height, plane.width, plane.samples.sample_type()) {
-            return Err(FormatError::malformed("expected a plane of the shape and the number of the OME-XML"));
+            return Err(FormatError::malformed(
+                "expected a plane of the shape and the number of the OME-XML",
+            ));
         }
         self.pages.write_plane(plane)?;
         self.n_left -= 1;
@@ -130,7 +137,8 @@ fn ome_xml(spec: &OmeSpec) -> Result<String, FormatError> {
          xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:schemaLocation=\
          \"http://www.openmicroscopy.org/Schemas/OME/2016-06 http://www.openmicroscopy.org/Schemas/OME/2016-06/ome.xsd\">",
     );
-    let optional = |name: &str, value: Option<f64>| value.map_or(String::new(), |value| format!(" {name}=\"{value}\""));
+    let optional =
+        |name: &str, value: Option<f64>| value.map_or(String::new(), |value| format!(" {name}=\"{value}\""));
     let position = &spec.position;
     let _ = write!(
         xml,
@@ -197,7 +205,8 @@ mod tests {
     }
 
     fn spec() -> OmeSpec {
-        let channel = |name: &str, color_rgb| Channel { name: name.into(), color_rgb, emission_nm: Some(461.0) };
+        let channel =
+            |name: &str, color_rgb| Channel { name: name.into(), color_rgb, emission_nm: Some(461.0) };
         let index = |t, z, c| PlaneIndex { t, p: 0, z, c };
         let indices = (0..2).flat_map(|t| (0..2).flat_map(move |z| (0..2).map(move |c| index(t, z, c))));
         OmeSpec {
@@ -219,7 +228,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let mut writer = OmeTiffWriter::new(Cursor::new(Vec::new()), spec(), WriteOptions::default()).unwrap();
+        let mut writer =
+            OmeTiffWriter::new(Cursor::new(Vec::new()), spec(), WriteOptions::default()).unwrap();
         (0..8).for_each(|value| writer.write_plane(&plane(value)).unwrap());
         let bytes = writer.finish().unwrap().into_inner();
         let mut container = open(Box::new(Cursor::new(bytes)), &Limits::default()).unwrap();
