@@ -5,18 +5,19 @@
 //!
 //! Each carries a [`Ticket`]: who it is, so that a failure anywhere can be reported by name.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use dashmap::DashSet;
 
 use crate::analysis::hashing::{PixelDigest, PlaneFeatures};
 use crate::analysis::identity::PlateIdentity;
-use crate::analysis::segmentation::PlaneQuality;
+use crate::analysis::segmentation::{Centroids, PlaneQuality};
 use crate::formats::{Container, Metadata, Plane};
 use crate::paths::{FileStat, RelativePath, Root};
-use crate::store::{ExactMatch, FileTicket};
+use crate::store::{Edge, ExactMatch, FileTicket, Registrable, Registration};
 use crate::units::{PlaneIndex, SampleType};
 
 /// A file that the watcher found new or changed.
@@ -26,12 +27,13 @@ pub struct SeenFile {
     pub ticket: Ticket,
 }
 
-/// A file that passed every gate: at rest, without a writer, whole; and that the ledger knows to be in work.
+/// A file that passed every gate (at rest, without a writer, whole), or planes that are written of one that grows; the
+/// ledger knows it to be in work.
 pub struct SettledFile {
     /// Who it is.
     pub ticket: Ticket,
     /// What is known of it.
-    pub file: FileContext,
+    pub file: Arc<FileContext>,
     /// The planes that are still to be done, as positions in `container.planes()`, with the digest of the same plane
     /// in the version before.
     pub todo: Vec<(usize, Option<PixelDigest>)>,
@@ -94,20 +96,31 @@ pub struct VerifiedImage {
     /// One match for each class of byte-identical containers that hold the same pixels; empty for a new scene and
     /// for blanks.
     pub matches: Vec<ExactMatch>,
+    /// What it was found to be to planes that look alike.
+    pub edges: Vec<Edge>,
 }
 
-/// A plane that the registrar has seen.
+/// A plane that was tried with every partner known so far.
 #[derive(Debug)]
 pub struct RegisteredImage {
     /// The plane as it was verified.
     pub image: VerifiedImage,
+    /// What is kept of it for partners that come later; none where it cannot be registered.
+    pub registrable: Option<Registrable>,
+    /// What came of each pair.
+    pub registrations: Vec<Registration>,
 }
 
 /// What segmentation found in a plane, without pixels.
 #[derive(Debug, Clone)]
 pub enum Nuclei {
     /// Nuclei were looked for.
-    Segmented(PlaneQuality),
+    Segmented {
+        /// The figures of the plane.
+        quality: PlaneQuality,
+        /// Where they are, for registration; none where there are too many to be nuclei.
+        centroids: Option<Arc<Centroids>>,
+    },
     /// They were not, and why.
     NotSegmented(String),
 }
@@ -146,16 +159,29 @@ pub struct Ticket {
     pub seen_at: Instant,
     /// Held as long as anything of this file is in work.
     _mark: Arc<WorkMark>,
+    /// What else is held as long as this plane is in work.
+    _hold: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The files that are in work; the watcher does not hand them out again.
 #[derive(Debug, Clone, Default)]
 pub struct InWork(Arc<DashSet<(i64, RelativePath)>>);
 
-/// Takes the file out of [`InWork`] when the last ticket has gone.
+/// Takes the file out of [`InWork`] when the last ticket has gone; that of a part does nothing of its own.
 struct WorkMark {
-    in_work: InWork,
-    key: (i64, RelativePath),
+    entry: Option<(InWork, (i64, RelativePath))>,
+    _whole: Option<Arc<WorkMark>>,
+}
+
+/// Tells whether anything of a part of a file is in work.
+#[derive(Clone)]
+pub struct PartWatch(Weak<WorkMark>);
+
+impl PartWatch {
+    /// Whether every ticket of the part has gone.
+    pub fn is_done(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 }
 
 impl InWork {
@@ -184,14 +210,17 @@ impl InWork {
             claim: None,
             plane: None,
             seen_at: Instant::now(),
-            _mark: Arc::new(WorkMark { in_work: self.clone(), key }),
+            _mark: Arc::new(WorkMark { entry: Some((self.clone(), key)), _whole: None }),
+            _hold: None,
         })
     }
 }
 
 impl Drop for WorkMark {
     fn drop(&mut self) {
-        self.in_work.0.remove(&self.key);
+        if let Some((in_work, key)) = &self.entry {
+            in_work.0.remove(key);
+        }
     }
 }
 
@@ -208,10 +237,24 @@ impl Ticket {
         Self { plane: Some(index), ..self.clone() }
     }
 
+    /// The same, holding something until nothing of it is in work any more.
+    #[must_use]
+    pub fn holding(&self, hold: impl Any + Send + Sync) -> Self {
+        Self { _hold: Some(Arc::new(hold)), ..self.clone() }
+    }
+
     /// The same file as the file system describes it.
     #[must_use]
     pub fn with_stat(&self, stat: FileStat) -> Self {
         Self { stat: Some(stat), ..self.clone() }
+    }
+
+    /// The same file, for a part of the work on it; and the way to learn when no ticket of that part is left.
+    #[must_use]
+    pub fn part(&self) -> (Self, PartWatch) {
+        let mark = Arc::new(WorkMark { entry: None, _whole: Some(self._mark.clone()) });
+        let watch = PartWatch(Arc::downgrade(&mark));
+        (Self { _mark: mark, ..self.clone() }, watch)
     }
 
     /// Where the file is now.
@@ -250,5 +293,20 @@ mod tests {
         assert_eq!(plane.to_string(), "/data/plate/a/b.tif t0p0z0c0");
         drop(plane);
         assert!(in_work.is_empty());
+    }
+
+    #[test]
+    fn a_part_of_a_file_is_done_before_the_file_is() {
+        let root = Arc::new(Root { id: 1, name: "plate".into(), path: "/data/plate".into() });
+        let in_work = InWork::default();
+        let ticket = in_work.ticket(&root, RelativePath::new("a.nd2")).unwrap();
+        let (part, watch) = ticket.part();
+        let plane = part.of_plane(PlaneIndex::default());
+        drop(part);
+        assert!(!watch.is_done());
+        drop(ticket);
+        assert!(!in_work.is_empty(), "its part holds it");
+        drop(plane);
+        assert!(watch.is_done() && in_work.is_empty());
     }
 }

@@ -11,12 +11,13 @@ use crate::reports::ObjectTables;
 use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::decoder::{self, Decoder};
 use crate::stages::hasher::Hasher;
+use crate::stages::pause::PauseSwitch;
 use crate::stages::registrar::Registrar;
 use crate::stages::reporter::{self, Reporter};
 use crate::stages::segmenter::{self, Segmenter};
 use crate::stages::settler::{self, Settler, Waiting};
 use crate::stages::space::SpaceGate;
-use crate::stages::verifier::Verifier;
+use crate::stages::verifier::{self, Verifier};
 use crate::stages::watcher::{self, Hints, WatchStatus, Watcher};
 use crate::store::{LedgerHandle, LedgerReader};
 
@@ -65,6 +66,8 @@ pub struct Resources {
     pub budget: ByteBudget,
     /// The gate before the output disk.
     pub space: SpaceGate,
+    /// The gate that an operator shuts.
+    pub pause: PauseSwitch,
     /// Files that are in work.
     pub in_work: InWork,
     /// Where to look sooner.
@@ -107,22 +110,33 @@ pub async fn run_generation(
     let in_work = shared.in_work.clone();
     let (watcher, watch) =
         Watcher::new(plan.watcher, reader()?, shared.ledger.clone(), in_work, shared.hints);
-    let (settler, waiting) =
-        Settler::new(plan.settler, shared.books.clone(), shared.io.clone(), generation.drain.clone());
+    let (budget, limits) = (shared.budget.clone(), plan.settler.limits);
+    let (settler, waiting) = Settler::new(
+        plan.settler,
+        shared.books.clone(),
+        shared.io.clone(),
+        shared.pause.clone(),
+        generation.drain.clone(),
+    );
     let memory = (shared.budget, shared.io.clone());
     let decoder = Decoder::new(
         plan.decoder,
         shared.books.clone(),
         memory,
-        shared.space.clone(),
+        (shared.space.clone(), shared.pause),
         generation.drain.clone(),
     );
     let pools = (shared.cpu.clone(), shared.io.clone());
-    let segmenter = Segmenter::new(plan.segmenter, shared.tables, pools, shared.space, shared.picture_bytes);
-    let hasher = Hasher::new(shared.cpu);
-    let (ledger_reader, io) = (reader()?, shared.io);
-    let load = tokio::task::spawn_blocking(move || Verifier::load(ledger_reader, io, roots));
+    let segmenter =
+        Segmenter::new(plan.segmenter, shared.tables, pools.clone(), shared.space, shared.picture_bytes);
+    let hasher = Hasher::new(shared.cpu.clone());
+    let means = verifier::Means { io: shared.io, cpu: shared.cpu, budget, limits, roots: Arc::new(roots) };
+    let ledger_reader = reader()?;
+    let load = tokio::task::spawn_blocking(move || Verifier::load(ledger_reader, means));
     let verifier = load.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    let (ledger_reader, ledger) = (reader()?, shared.ledger.clone());
+    let load = tokio::task::spawn_blocking(move || Registrar::load(&ledger, ledger_reader, pools));
+    let registrar = load.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let reporter = Reporter::new(shared.books.clone());
     show(View { watch, waiting });
 
@@ -130,7 +144,7 @@ pub async fn run_generation(
     let (settled_out, settled_in) = mailbox(SETTLED_MAX);
     let (decoded_out, decoded_in) = mailbox(PIXELS_MAX);
     let (segmented_out, segmented_in) = mailbox(PIXELS_MAX);
-    let (hashed_out, hashed_in) = mailbox(RECORDS_MAX);
+    let (hashed_out, hashed_in) = mailbox(decoder::PLANES_IN_WORK_MAX);
     let (verified_out, verified_in) = mailbox(RECORDS_MAX);
     let (registered_out, registered_in) = mailbox(RECORDS_MAX);
     let (rejection_out, rejection_in) = rejections::<Ticket>();
@@ -141,8 +155,8 @@ pub async fn run_generation(
     line.stage(decoder, settled_in, decoded_out, pool.n_places);
     line.stage(segmenter, decoded_in, segmented_out, n_threads + 1);
     line.stage(hasher, segmented_in, hashed_out, n_threads);
-    line.stage(verifier, hashed_in, verified_out, 1);
-    line.stage(Registrar, verified_in, registered_out, 1);
+    line.stage(verifier, hashed_in, verified_out, n_threads);
+    line.stage(registrar, verified_in, registered_out, n_threads);
     line.last_stage(reporter, registered_in, COMMITS_AT_ONCE);
     line.task("rejections", |_| reporter::take_rejections(rejection_in, shared.books));
     line.run(&generation.abort).await.map_err(|error| error.to_string())

@@ -3,5 +3,8 @@
 
 pub mod hashing;
 pub mod identity;
+pub mod optimizers;
+pub mod registration;
 pub mod segmentation;
 pub mod synthesis;
+pub mod verification;

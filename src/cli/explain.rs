@@ -44,7 +44,7 @@ pub(super) fn main(args: &ExplainArgs) -> Result<Exit, Failure> {
 }
 
 /// What the ledger knows of a file: by the text that was typed, as reports write it, and by where the file is.
-fn histories(reader: &LedgerReader, file: &Path) -> Result<Vec<FileHistory>, LedgerError> {
+pub(super) fn histories(reader: &LedgerReader, file: &Path) -> Result<Vec<FileHistory>, LedgerError> {
     let typed = file.to_str().map(str::to_owned);
     let report = RelativePath::new(file).to_report();
     let place = std::fs::canonicalize(file).ok().map(|place| RelativePath::new(place).to_report());

@@ -9,6 +9,7 @@ use crate::control::{self, Request};
 use crate::service::incomplete_files;
 use crate::store::LedgerReader;
 
+use super::pause::ending;
 use super::{ConfigArgs, Exit, Failure, say};
 
 /// Shows how the service on an output folder stands: roots, files waiting, stages, memory, ledger
@@ -32,7 +33,11 @@ pub(super) fn main(args: &StatusArgs) -> Result<Exit, Failure> {
         Some(status) => status,
         None => {
             let reader = LedgerReader::open(&state_dir)?;
-            serde_json::json!({ "ledger": reader.counts()?, "incomplete": incomplete_files(&reader)? })
+            serde_json::json!({
+                "ledger": reader.counts()?,
+                "incomplete": incomplete_files(&reader)?,
+                "pause": reader.pause()?,
+            })
         }
     };
     let running = status.get("pid").is_some();
@@ -55,6 +60,9 @@ fn to_text(status: &Value, running: bool) -> String {
         }
     } else {
         text += "not running\n";
+    }
+    if status["pause"].is_object() {
+        text += &format!("PAUSED {}: nothing new is taken up\n", ending(&status["pause"]));
     }
     for file in items(&status["incomplete"]) {
         let [root, file, reason] = ["root", "file", "reason"].map(|key| plain(&file[key]));
@@ -133,6 +141,8 @@ fn ledger(text: &mut String, ledger: &Value) {
         );
     }
     *text += &format!("groups of duplicates: {}\n", ledger["groups"]);
+    let [registered, refused] = ["registrations", "registrations_refused"].map(|key| &ledger[key]);
+    *text += &format!("registrations: {registered} found, {refused} refused\n");
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {

@@ -2,6 +2,7 @@
 
 mod csv;
 mod objects;
+mod registrations;
 mod replace;
 mod tables;
 mod tail;

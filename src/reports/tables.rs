@@ -8,13 +8,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::csv::CsvWriter;
+use super::registrations;
 use super::replace::Replacement;
+use crate::analysis::verification::Placement;
 use crate::paths::RelativePath;
 use crate::store::{
-    FileListing, GroupListing, GroupMember, Identity, LedgerError, LedgerReader, PlaneListing,
+    FileListing, GroupListing, GroupMember, Identity, LedgerError, LedgerReader, PairEvidence, PairListing,
+    PlaneListing, RegistrationListing,
 };
 
 /// Writes the tables into one folder; clones take turns.
@@ -51,30 +54,11 @@ enum RowError {
 
 type Out<'f> = BufWriter<&'f mut std::fs::File>;
 
-const PAIR_COLUMNS: [&str; 13] = [
-    "file_a",
-    "plane_a",
-    "file_b",
-    "plane_b",
-    "relation",
-    "confidence",
-    "s",
-    "r",
-    "q",
-    "orientation",
-    "scale",
-    "shift_y_px",
-    "shift_x_px",
-];
+const EVIDENCE_COLUMNS: [&str; 8] =
+    ["confidence", "s", "r", "q", "orientation", "scale", "shift_y_px", "shift_x_px"];
 
 const IDENTITY_COLUMNS: [&str; 8] =
     ["plate", "run", "cycle", "well", "site", "Metadata_Plate", "Metadata_Well", "Metadata_Site"];
-
-const REGISTRATION_COLUMNS: [&str; 7] =
-    ["moving_file", "moving_plane", "reference_file", "reference_plane", "accepted", "n_pairs", "rmsd_px"];
-
-/// Equal samples: full confidence, structure and noise residual the same, no difference left, not moved.
-const EXACT_EVIDENCE: [&str; 8] = ["1", "1", "1", "0", "identity", "1", "0", "0"];
 
 /// Pause from the end of one refresh to the start of the next: the interval that was set, and never so short that
 /// refreshing takes more than 5 % of the time.
@@ -101,7 +85,7 @@ impl CurrentTables {
             self.replace("duplicate_pairs.csv", |out| write_pairs(reader, out, shown))?;
             self.replace("files.csv", |out| write_files(reader, out, shown))?;
             self.replace("planes.csv", |out| write_planes(reader, out, shown))?;
-            self.replace("registrations.csv", |out| Ok(CsvWriter::new(out).names(REGISTRATION_COLUMNS)?))
+            self.replace("registrations.csv", |out| write_registrations(reader, out, shown))
         })
     }
 
@@ -143,11 +127,20 @@ fn write_groups(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Resul
     let mut separator = "\n";
     reader.each_group(|group: GroupListing| {
         let member = |member: &GroupMember| {
-            json!({
-                "file": shown.file(&member.root, &member.path),
-                "plane": member.index.to_string(),
+            let mut json = json!({
+                "file": shown.file(&member.plane.root, &member.plane.path),
+                "plane": member.plane.index.to_string(),
                 "relation": member.relation,
-            })
+            });
+            if let Some(reason) = &member.reason {
+                json["reason"] = reason.as_str().into();
+            }
+            if member.relation.is_some() {
+                for (key, value) in EVIDENCE_COLUMNS.into_iter().zip(evidence(&member.evidence)) {
+                    json[key] = value;
+                }
+            }
+            json
         };
         let representative = group.members.iter().find(|member| member.relation.is_none()).map(member);
         let group = json!({
@@ -165,22 +158,42 @@ fn write_groups(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Resul
 
 fn write_pairs(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Result<(), RowError> {
     let mut csv = CsvWriter::new(out);
-    csv.names(PAIR_COLUMNS)?;
-    reader.each_group(|group: GroupListing| {
-        let Some(representative) = group.members.iter().find(|member| member.relation.is_none()) else {
-            return Ok(());
-        };
-        for member in &group.members {
-            let Some(relation) = member.relation else { continue };
-            for side in [representative, member] {
-                csv.text(&shown.file(&side.root, &side.path))?;
-                csv.text(&side.index.to_string())?;
-            }
-            csv.text(relation)?;
-            csv.names(EXACT_EVIDENCE)?;
+    let columns = ["file_a", "plane_a", "file_b", "plane_b", "relation"].into_iter();
+    csv.names(columns.chain(EVIDENCE_COLUMNS).chain(["reason"]))?;
+    reader.each_pair(|pair: PairListing| {
+        for side in [&pair.a, &pair.b] {
+            csv.text(&shown.file(&side.root, &side.path))?;
+            csv.text(&side.index.to_string())?;
         }
+        csv.text(pair.relation)?;
+        for value in evidence(&pair.evidence) {
+            csv.value(Some(&value))?;
+        }
+        csv.text_if_any(pair.reason.as_deref())?;
+        csv.end_row()?;
         Ok::<_, RowError>(())
     })
+}
+
+/// The values of [`EVIDENCE_COLUMNS`], figures to four places.
+fn evidence(evidence: &PairEvidence) -> [Value; 8] {
+    let rounded = |value: f64| {
+        let value = (value * 1e4).round() / 1e4;
+        if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
+    };
+    let PairEvidence { confidence, s, r, q, placement } = evidence;
+    let or_null = |value: Option<f64>| value.map_or(Value::Null, rounded);
+    let placed = |part: fn(&Placement) -> f64| or_null(placement.as_ref().map(part));
+    [
+        rounded(*confidence),
+        or_null(*s),
+        or_null(*r),
+        or_null(*q),
+        placement.map_or(Value::Null, |placement| placement.orientation_name().into()),
+        placed(|placement| placement.scale),
+        placed(|placement| placement.shift_row_px),
+        placed(|placement| placement.shift_column_px),
+    ]
 }
 
 fn write_identity<W: Write>(csv: &mut CsvWriter<W>, identity: &Identity) -> io::Result<()> {
@@ -250,5 +263,14 @@ fn write_planes(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Resul
         }
         csv.end_row()?;
         Ok::<_, RowError>(())
+    })
+}
+
+fn write_registrations(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Result<(), RowError> {
+    let mut csv = CsvWriter::new(out);
+    registrations::header(&mut csv)?;
+    reader.each_registration(|listing: RegistrationListing| {
+        let files = [&listing.moving, &listing.reference].map(|(root, path, _)| shown.file(root, path));
+        Ok::<_, RowError>(registrations::row(&mut csv, files, &listing)?)
     })
 }

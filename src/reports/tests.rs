@@ -246,10 +246,10 @@ fn the_tables_do_not_depend_on_the_order_of_arrival() {
     assert_eq!(first, current_tables(&[2, 5, 0, 4, 1, 3]));
     assert_eq!(first.len(), 5, "{:?}", first.keys());
     let pairs: Vec<_> = first["duplicate_pairs.csv"].lines().collect();
-    let evidence = "identical_pixels,1,1,1,0,identity,1,0,0";
+    let evidence = "identical_pixels,1,1,1,0,identity,1,0,0,";
     assert_eq!(
         pairs[0],
-        "file_a,plane_a,file_b,plane_b,relation,confidence,s,r,q,orientation,scale,shift_y_px,shift_x_px"
+        "file_a,plane_a,file_b,plane_b,relation,confidence,s,r,q,orientation,scale,shift_y_px,shift_x_px,reason"
     );
     assert_eq!(
         pairs[1..],
@@ -591,7 +591,8 @@ impl World {
                 .members
                 .iter()
                 .map(|member| {
-                    (member.relation.is_some(), format!("{} {}", member.path.to_report(), member.index))
+                    let name = format!("{} {}", member.plane.path.to_report(), member.plane.index);
+                    (member.relation.is_some(), name)
                 })
                 .collect();
             members.sort_unstable();

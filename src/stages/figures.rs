@@ -44,7 +44,7 @@ pub(super) fn of_plane(image: &HashedImage) -> Map<String, Value> {
     }));
     figures.extend(match &image.nuclei {
         Nuclei::NotSegmented(reason) => map(json!({ "nuclei": null, "not_segmented": reason })),
-        Nuclei::Segmented(quality) => map(json!({
+        Nuclei::Segmented { quality, .. } => map(json!({
             "nuclei": quality.n_objects,
             "diameter_median_px": quality.diameter_median_px,
             "diameter_median_um": pixel_size_um.zip(quality.diameter_median_px).map(|(um, px)| um * px),

@@ -34,7 +34,8 @@ impl Stage for Reporter {
         registered: RegisteredImage,
         out: &mut StageOutbox<Self>,
     ) -> Result<(), StageError> {
-        let VerifiedImage { image, matches } = registered.image;
+        let RegisteredImage { image, registrable, registrations } = registered;
+        let VerifiedImage { image, matches, edges } = image;
         let figures = figures::of_plane(&image);
         let done = PlaneDone {
             ticket: image.file.claim,
@@ -47,6 +48,9 @@ impl Stage for Reporter {
             }),
             figures,
             matches,
+            edges,
+            registrable,
+            registrations,
         };
         let (books, ticket, counters) = (self.books.clone(), image.ticket.clone(), out.counters().clone());
         out.send_when(image.ticket, async move {

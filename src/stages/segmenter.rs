@@ -8,7 +8,7 @@ use crate::actor::{Charged, CpuPool, IoPool, Stage, StageCounters, StageError, S
 use crate::analysis::hashing;
 use crate::analysis::segmentation::overlay::{self, OverlaySettings};
 use crate::analysis::segmentation::{
-    self, LabelImage, PlaneQuality, Segmentation, SegmentationError, SegmentationSettings, table,
+    self, Centroids, LabelImage, Segmentation, SegmentationError, SegmentationSettings, table,
 };
 use crate::formats::tiff::{Predictor, WriteCompression, WriteOptions, encode};
 use crate::formats::{FormatError, Plane, Samples};
@@ -146,12 +146,11 @@ impl Stage for Segmenter {
                 (image, made)
             };
             let (Charged { value: image, mut permit }, made) = cpu.run(move |_| work()).await?;
-            let (quality, products) = made.map_err(StageError::item)?;
+            let (nuclei, products) = made.map_err(StageError::item)?;
             desk.write(&image, products, &counters).await?;
             // what is left needs the pixels and the hasher's scratch
             let (height, width) = (image.plane.height, image.plane.width);
             permit.shrink_to((image.plane.size_bytes() + hashing::scratch_bytes(height, width)) as u64);
-            let nuclei = Nuclei::Segmented(quality);
             Ok(Some(Charged::new(SegmentedImage { image, nuclei }, permit)))
         })
         .await
@@ -198,7 +197,7 @@ fn make(
     image: &DecodedImage,
     order: &Order,
     tables: &ObjectTables,
-) -> Result<(PlaneQuality, Products), ProductError> {
+) -> Result<(Nuclei, Products), ProductError> {
     let pixel_size_um = image.file.metadata.pixel_size_um;
     let Segmentation { labels, objects, quality } =
         segmentation::segment(&image.plane, pixel_size_um, &order.method)?;
@@ -215,7 +214,8 @@ fn make(
     if order.labels_wanted {
         products.pictures.push((path("labels.tif"), encode_labels(labels, pixel_size_um)?));
     }
-    Ok((quality, products))
+    let centroids = Centroids::of(&objects).map(Arc::new);
+    Ok((Nuclei::Segmented { quality, centroids }, products))
 }
 
 /// The label image as a TIFF: 16 bits where the labels fit, deflated, with the pixel size.

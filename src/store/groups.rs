@@ -3,26 +3,29 @@
 //! A member is handled in time that does not grow with its group, unless a representative has to be replaced.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use rusqlite::{Row, params};
 use serde_json::{Value, json};
 
 use super::outbox::{self, Content};
+use super::registrations;
 use super::rows::{Columns, PlaneRow};
 use super::session::Session;
+use super::{edges, stuck};
 use crate::paths::RelativePath;
 use crate::store::{LedgerError, PixelDigest, Stream};
 use crate::units::PlaneIndex;
 
 /// The kind of the groups made here.
-const EXACT: &str = "exact";
+pub(super) const EXACT: &str = "exact";
 
 /// A plane as a group sees it.
-struct Member {
+pub(super) struct Member {
     plane_id: i64,
-    root: String,
-    path: RelativePath,
-    index: PlaneIndex,
+    pub(super) root: String,
+    pub(super) path: RelativePath,
+    pub(super) index: PlaneIndex,
     byte_class: i64,
     quality_rank: i64,
     mtime_ns: i64,
@@ -88,7 +91,11 @@ pub(super) fn leave(session: &Session<'_>, plane_id: i64) -> Result<(), LedgerEr
             group.save(session)?;
         }
     }
-    Ok(())
+    session.execute("UPDATE plane SET is_live = 0 WHERE id = ?1", [plane_id])?;
+    stuck::forget(session, plane_id)?;
+    let digest: Option<PixelDigest> =
+        session.row("SELECT digest FROM plane WHERE id = ?1", [plane_id], |row| row.get(0))?;
+    digest.map_or(Ok(()), |digest| edges::class_changed(session, &digest, BTreeSet::new()))
 }
 
 /// Takes a plane out of its groups and forgets what was found of it.
@@ -103,7 +110,7 @@ pub(super) fn retire(session: &Session<'_>, plane: &mut PlaneRow) -> Result<(), 
         [plane.id],
     )?;
     session.execute("DELETE FROM feature WHERE plane_id = ?1", [plane.id])?;
-    Ok(())
+    registrations::forget(session, plane.id)
 }
 
 /// Chooses the representatives anew wherever a plane of the file is a member: its rank has changed, and is saved.
@@ -112,7 +119,13 @@ pub(super) fn rerank(session: &Session<'_>, file_id: i64) -> Result<(), LedgerEr
         elect(session, &mut group, None)?;
         group.save(session)?;
     }
-    Ok(())
+    let digests: Vec<PixelDigest> = session.rows(
+        "SELECT DISTINCT digest FROM plane WHERE file_id = ?1 AND is_live = 1 \
+         AND EXISTS (SELECT 1 FROM star_member WHERE star_member.digest = plane.digest) ORDER BY digest",
+        [file_id],
+        |row| row.get(0),
+    )?;
+    digests.iter().try_for_each(|digest| edges::class_changed(session, digest, BTreeSet::new()))
 }
 
 fn create(
@@ -227,7 +240,17 @@ pub(crate) fn group_name(key: &[u8]) -> String {
 }
 
 impl Member {
-    fn load(session: &Session<'_>, plane_id: i64) -> Result<Self, LedgerError> {
+    /// The best plane of all with these pixels, which represents them.
+    pub(super) fn of_class(session: &Session<'_>, digest: &PixelDigest) -> Result<Option<Self>, LedgerError> {
+        let sql = [
+            MEMBER_SELECT,
+            "WHERE plane.id = coalesce((SELECT representative FROM dup_group WHERE kind = ?2 AND key = ?1), \
+             (SELECT id FROM plane WHERE digest = ?1 AND is_live = 1))",
+        ];
+        session.row_if_any(&sql.concat(), params![digest, EXACT], Self::read)
+    }
+
+    pub(super) fn load(session: &Session<'_>, plane_id: i64) -> Result<Self, LedgerError> {
         session.row(&[MEMBER_SELECT, "WHERE plane.id = ?1"].concat(), [plane_id], Self::read)
     }
 
@@ -245,7 +268,7 @@ impl Member {
     }
 
     /// The least is the best representative.
-    fn rank(&self) -> impl Ord + '_ {
+    pub(super) fn rank(&self) -> impl Ord + '_ {
         (Reverse(self.quality_rank), self.mtime_ns, &self.root, &self.path, self.index)
     }
 
@@ -253,7 +276,7 @@ impl Member {
         exact_relation((self.byte_class, self.index), (other.byte_class, other.index))
     }
 
-    fn report(&self) -> Value {
+    pub(super) fn report(&self) -> Value {
         json!({ "root": self.root, "file": self.path.to_report(), "plane": self.index.to_string() })
     }
 }

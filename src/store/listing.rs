@@ -4,7 +4,6 @@
 use rusqlite::Row;
 use serde_json::{Map, Value};
 
-use super::groups::{exact_relation, group_name};
 use super::reader::LedgerReader;
 use super::rows::Columns;
 use crate::paths::RelativePath;
@@ -46,37 +45,21 @@ pub struct PlaneListing {
     pub figures: Map<String, Value>,
 }
 
-/// A group of duplicates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupListing {
-    /// Its name in reports.
-    pub name: String,
-    /// `exact`.
-    pub kind: String,
-    /// Root, path and plane; the representative has no relation. By root, path and plane.
-    pub members: Vec<GroupMember>,
-}
-
-/// A member of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupMember {
-    /// Name of its root.
-    pub root: String,
-    /// Its file.
-    pub path: RelativePath,
-    /// The plane.
-    pub index: PlaneIndex,
-    /// What it is to the representative; none for the representative itself.
-    pub relation: Option<&'static str>,
-}
-
-/// A member as read, before the representative of its group is known.
-struct RawMember {
-    key: Vec<u8>,
-    kind: String,
-    is_representative: bool,
-    byte_class: i64,
-    member: GroupMember,
+/// A row of `registrations.csv`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegistrationListing {
+    /// Root, file and plane of the finer field.
+    pub moving: (String, RelativePath, PlaneIndex),
+    /// Root, file and plane of its overview.
+    pub reference: (String, RelativePath, PlaneIndex),
+    /// What is known of the finer field.
+    pub moving_identity: Identity,
+    /// What is known of its overview.
+    pub reference_identity: Identity,
+    /// Whether the one lies on the other.
+    pub is_accepted: bool,
+    /// The keys of the line.
+    pub result: Map<String, Value>,
 }
 
 impl LedgerReader {
@@ -165,30 +148,41 @@ impl LedgerReader {
         )
     }
 
-    /// Every group, by kind and name.
-    pub fn each_group<E: From<LedgerError>>(
+    /// Every pair that was tried and whose planes still hold these pixels, by root, path and plane of the finer field,
+    /// then of its overview.
+    pub fn each_registration<E: From<LedgerError>>(
         &self,
-        mut visit: impl FnMut(GroupListing) -> Result<(), E>,
+        visit: impl FnMut(RegistrationListing) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut group: Vec<RawMember> = Vec::new();
         self.each(
-            "SELECT key, kind, representative = plane.id, byte_class, root.name, folder, file.name, t, p, z, c \
-             FROM dup_group JOIN dup_member ON group_id = dup_group.id JOIN plane ON plane.id = plane_id \
-             JOIN file ON file.id = file_id JOIN root ON root.id = root_id \
-             ORDER BY kind, key, root.name, folder, file.name, t, p, z, c",
-            RawMember::read,
-            |raw: RawMember| {
-                if group.last().is_some_and(|last| (&last.kind, &last.key) != (&raw.kind, &raw.key)) {
-                    visit(listed(std::mem::take(&mut group))?)?;
-                }
-                group.push(raw);
-                Ok::<_, E>(())
+            "SELECT r1.name, f1.folder, f1.name, p1.t, p1.p, p1.z, p1.c, \
+             r2.name, f2.folder, f2.name, p2.t, p2.p, p2.z, p2.c, \
+             p1.plate, p1.run, p1.cycle, p1.well, p1.site, p1.channel, p1.t_known, p1.z_known, \
+             p2.plate, p2.run, p2.cycle, p2.well, p2.site, p2.channel, p2.t_known, p2.z_known, \
+             is_accepted, result FROM registration \
+             JOIN plane p1 ON p1.id = moving AND p1.digest = moving_digest \
+             JOIN plane p2 ON p2.id = reference AND p2.digest = reference_digest \
+             JOIN file f1 ON f1.id = p1.file_id JOIN root r1 ON r1.id = f1.root_id \
+             JOIN file f2 ON f2.id = p2.file_id JOIN root r2 ON r2.id = f2.root_id \
+             ORDER BY r1.name, f1.folder, f1.name, p1.t, p1.p, p1.z, p1.c, \
+             r2.name, f2.folder, f2.name, p2.t, p2.p, p2.z, p2.c",
+            |row| {
+                let mut column = Columns::new(row);
+                Ok(RegistrationListing {
+                    moving: (column.next()?, column.path()?, column.index()?),
+                    reference: (column.next()?, column.path()?, column.index()?),
+                    moving_identity: column.identity()?,
+                    reference_identity: column.identity()?,
+                    is_accepted: column.next()?,
+                    // the writer put JSON there
+                    result: serde_json::from_str(&column.next::<String>()?).unwrap_or_default(),
+                })
             },
-        )?;
-        if group.is_empty() { Ok(()) } else { visit(listed(group)?) }
+            visit,
+        )
     }
 
-    fn each<T, E: From<LedgerError>>(
+    pub(super) fn each<T, E: From<LedgerError>>(
         &self,
         sql: &str,
         mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
@@ -214,51 +208,8 @@ fn read_plane(row: &Row<'_>) -> rusqlite::Result<PlaneListing> {
         digest: column.next()?,
         blank: column.next()?,
         reason: column.next()?,
-        identity: Identity {
-            plate: column.next()?,
-            run: column.next()?,
-            cycle: column.next()?,
-            well: column.next()?,
-            site: column.next()?,
-            channel: column.next()?,
-            t: column.next()?,
-            z: column.next()?,
-        },
+        identity: column.identity()?,
         // the writer put JSON there
         figures: serde_json::from_str(&column.next::<String>()?).unwrap_or_default(),
     })
-}
-
-impl RawMember {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let mut column = Columns::new(row);
-        Ok(Self {
-            key: column.next()?,
-            kind: column.next()?,
-            is_representative: column.next()?,
-            byte_class: column.next()?,
-            member: GroupMember {
-                root: column.next()?,
-                path: column.path()?,
-                index: column.index()?,
-                relation: None,
-            },
-        })
-    }
-}
-
-/// A group with the relations of its members to the representative.
-fn listed(group: Vec<RawMember>) -> Result<GroupListing, LedgerError> {
-    let representative = group
-        .iter()
-        .find(|raw| raw.is_representative)
-        .map(|raw| (raw.byte_class, raw.member.index, group_name(&raw.key), raw.kind.clone()))
-        .ok_or_else(|| LedgerError::Damaged("a group without its representative".into()))?;
-    let (byte_class, index, name, kind) = representative;
-    let relate = |raw: RawMember| GroupMember {
-        relation: (!raw.is_representative)
-            .then(|| exact_relation((byte_class, index), (raw.byte_class, raw.member.index))),
-        ..raw.member
-    };
-    Ok(GroupListing { name, kind, members: group.into_iter().map(relate).collect() })
 }

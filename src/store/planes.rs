@@ -2,13 +2,14 @@
 
 use rusqlite::params;
 
-use super::groups;
 use super::outbox::{self, Content};
+use super::registrations;
 use super::rows::{FileRow, PlaneRow};
 use super::session::Session;
+use super::{edges, groups, stuck};
 use crate::store::{
-    ExactMatch, FileState, FileTicket, LedgerError, PlaneDone, PlaneFailed, PlaneFailure, PlaneFeatures,
-    PlaneFinished, PlaneState, Stream,
+    ExactMatch, FileState, FileTicket, LedgerError, Place, PlaneDone, PlaneFailed, PlaneFailure,
+    PlaneFeatures, PlaneFinished, PlaneState, Stream,
 };
 use crate::units::PlaneIndex;
 
@@ -42,6 +43,8 @@ pub(super) fn finish(session: &Session<'_>, done: &PlaneDone) -> Result<PlaneFin
     // a plane that was recognised by its digest brings no results: the old ones stand
     if !is_unchanged || done.features.is_some() {
         replace_results(session, &plane, done, is_unchanged)?;
+        let place = Place::new((file.id, &file.root), &file.path, plane.index, &plane.identity);
+        find_look_alikes(session, (plane.id, place), done)?;
     }
     file.save(session)?;
     Ok(PlaneFinished { file_ready: file.is_ready(), is_unchanged })
@@ -61,10 +64,29 @@ fn replace_results(
     }
     save_results(session, plane, done)?;
     save_features(session, plane.id, done.features.as_ref())?;
+    registrations::replace(session, plane.id, done)?;
     if is_live && !stays {
         groups::join(session, plane.id, &done.digest)?;
     }
     Ok(())
+}
+
+/// Writes down where the plane stands in its series and what other pixels are to its own.
+fn find_look_alikes(
+    session: &Session<'_>,
+    (plane_id, place): (i64, Place),
+    done: &PlaneDone,
+) -> Result<(), LedgerError> {
+    session.execute(
+        "UPDATE plane SET field = ?2, lane = ?3, series_t = ?4, series_z = ?5, is_stacked = ?6 WHERE id = ?1",
+        params![plane_id, place.field, place.lane, place.t, place.z, place.is_stacked],
+    )?;
+    if done.blank.is_some() {
+        return Ok(());
+    }
+    let touched = edges::save(session, &done.edges)?;
+    edges::class_changed(session, &done.digest, touched)?;
+    stuck::look(session, plane_id, &place)
 }
 
 pub(super) fn fail(session: &Session<'_>, failure: &PlaneFailure) -> Result<PlaneFailed, LedgerError> {

@@ -1,5 +1,6 @@
 //! Reading the ledger beside the writer, through a connection that cannot write.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
@@ -7,11 +8,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::planes::PLANE_FEATURES;
+use super::registrations;
 use super::rows::{Columns, STAT_COLUMNS};
 use super::schema::{DATABASE_FILE, SCHEMA};
+use crate::analysis::segmentation::Centroids;
 use crate::paths::{RelativePath, Root};
 use crate::store::{
-    Counts, ExactPlane, FileLocation, FileState, KnownFile, LedgerError, PlaneFeatures, PlaneState, Stream,
+    Counts, FileLocation, FileState, KnownFile, KnownPlane, LedgerError, PixelDigest, PixelsOf, Place,
+    PlaneFeatures, PlaneState, RegistrablePlane, Stream, View,
 };
 use crate::units::PlaneIndex;
 
@@ -58,21 +62,47 @@ impl LedgerReader {
         Ok(files)
     }
 
-    /// Every plane that can be an exact duplicate of another, one by one.
-    pub fn exact_index(&self, mut visit: impl FnMut(ExactPlane)) -> Result<(), LedgerError> {
+    /// Every plane that others can be copies of, one by one.
+    pub fn known_planes(&self, mut visit: impl FnMut(KnownPlane)) -> Result<(), LedgerError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT digest, file_id, t, p, z, c, byte_class FROM plane JOIN file ON file.id = file_id \
+            "SELECT digest, file_id, t, p, z, c, field, lane, series_t, series_z, is_stacked, byte_class, \
+             feature.version, data FROM plane JOIN file ON file.id = file_id \
+             LEFT JOIN feature ON plane_id = plane.id AND kind = ?1 \
              WHERE is_live = 1 AND digest IS NOT NULL",
         )?;
-        let mut rows = statement.query([])?;
+        let mut rows = statement.query([PLANE_FEATURES])?;
+        let mut seen = HashSet::new();
         while let Some(row) = rows.next()? {
             let mut column = Columns::new(row);
-            visit(ExactPlane {
-                digest: column.next()?,
+            let digest = column.next()?;
+            let place = Place {
                 file_id: column.next()?,
                 index: column.index()?,
-                byte_class: column.next()?,
-            });
+                field: column.next()?,
+                lane: column.next()?,
+                t: column.next()?,
+                z: column.next()?,
+                is_stacked: column.next()?,
+            };
+            let is_first_of_bytes = seen.insert((digest, column.next::<i64>()?));
+            let version: Option<u32> = column.next()?;
+            let features =
+                version.zip(column.next()?).map(|(version, bytes)| PlaneFeatures { version, bytes });
+            visit(KnownPlane { digest, place, is_first_of_bytes, features });
+        }
+        Ok(())
+    }
+
+    /// The digests of every pair that this version of the method has verified and found to be something.
+    pub fn verified_pairs(
+        &self,
+        version: u32,
+        mut visit: impl FnMut(PixelDigest, PixelDigest),
+    ) -> Result<(), LedgerError> {
+        let mut statement = self.connection.prepare_cached("SELECT a, b FROM edge WHERE version = ?1")?;
+        let mut rows = statement.query([version])?;
+        while let Some(row) = rows.next()? {
+            visit(row.get(0)?, row.get(1)?);
         }
         Ok(())
     }
@@ -109,6 +139,16 @@ impl LedgerReader {
         rows.collect::<Result<Result<Vec<_>, _>, _>>()?
     }
 
+    /// Files that were given up, as a whole or in part, or stay incomplete: all that can be tried again.
+    pub fn failed_files(&self) -> Result<Vec<FileLocation>, LedgerError> {
+        let sql = format!(
+            "{LOCATION_SELECT} WHERE state IN ('rejected', 'incomplete') OR n_rejected > 0 ORDER BY id"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([], read_location)?;
+        rows.collect::<Result<Result<Vec<_>, _>, _>>()?
+    }
+
     /// How much the ledger holds.
     pub fn counts(&self) -> Result<Counts, LedgerError> {
         let mut counts = Counts::default();
@@ -133,8 +173,10 @@ impl LedgerReader {
             }
         }
         let count = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-        counts.groups = count("SELECT count(*) FROM dup_group")? as u64;
-        counts.pairs = count("SELECT coalesce(sum(n_members - 1), 0) FROM dup_group")? as u64;
+        (counts.groups, counts.pairs) = self.n_groups_and_pairs()?;
+        counts.registrations = count("SELECT count(*) FROM registration WHERE is_accepted = 1")? as u64;
+        counts.registrations_refused =
+            count("SELECT count(*) FROM registration WHERE is_accepted = 0")? as u64;
         counts.lines_pending = count("SELECT count(*) FROM outbox")? as u64;
         counts.oldest_pending = self.connection.query_row(
             "SELECT min(since) FROM file WHERE state NOT IN ('done', 'rejected')",
@@ -178,6 +220,61 @@ impl LedgerReader {
         let key = params![file_id, index.t, index.p, index.z, index.c, PLANE_FEATURES];
         let read = |row: &Row<'_>| Ok(PlaneFeatures { version: row.get(0)?, bytes: row.get(1)? });
         Ok(statement.query_row(key, read).optional()?)
+    }
+
+    /// Every plane that can be registered, one by one.
+    pub fn registrable_planes(&self, mut visit: impl FnMut(RegistrablePlane)) -> Result<(), LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT root_id, file_id, t, p, z, c, digest, plane.plate, plane.run, plane.cycle, plane.well, \
+             plane.site, channel, t_known, z_known, height, width, pixel_size_um, magnification, x_um, y_um \
+             FROM registrable JOIN plane ON plane.id = plane_id JOIN file ON file.id = file_id \
+             WHERE digest IS NOT NULL",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut column = Columns::new(row);
+            visit(RegistrablePlane {
+                root_id: column.next()?,
+                key: PixelsOf { file_id: column.next()?, index: column.index()?, digest: column.next()? },
+                identity: column.identity()?,
+                view: View {
+                    height: column.next()?,
+                    width: column.next()?,
+                    pixel_size_um: column.next()?,
+                    magnification: column.next()?,
+                    stage_um: column.next::<Option<f64>>()?.zip(column.next()?).map(|(x, y)| [x, y]),
+                },
+            });
+        }
+        Ok(())
+    }
+
+    /// The centroids of a plane, while it holds these pixels; none, too, where another version of the method kept
+    /// them.
+    pub fn centroids_of(&self, pixels: &PixelsOf) -> Result<Option<Centroids>, LedgerError> {
+        let PixelsOf { file_id, index, digest } = pixels;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT data FROM plane JOIN feature ON plane_id = plane.id AND kind = ?7 AND version = ?8 \
+             WHERE file_id = ?1 AND t = ?2 AND p = ?3 AND z = ?4 AND c = ?5 AND digest = ?6",
+        )?;
+        let key = params![
+            file_id,
+            index.t,
+            index.p,
+            index.z,
+            index.c,
+            digest,
+            registrations::CENTROIDS,
+            Centroids::VERSION
+        ];
+        let bytes: Option<Vec<u8>> = statement.query_row(key, |row| row.get(0)).optional()?;
+        let centroids = bytes.map(|bytes| Centroids::from_bytes(&bytes));
+        match centroids {
+            Some(None) => {
+                Err(LedgerError::Damaged(format!("the centroids of plane {index} of file {file_id}")))
+            }
+            found => Ok(found.flatten()),
+        }
     }
 
     /// `ok`, or what SQLite found wrong.

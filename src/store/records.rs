@@ -1,9 +1,13 @@
 //! The plain data that go into the ledger and come out of it.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
+use crate::analysis::segmentation::Centroids;
+use crate::analysis::verification::{Placement, Relation};
 use crate::paths::{FileStat, RelativePath};
-use crate::store::{FileState, PlaneState};
+use crate::store::{FileState, Place, PlaneState};
 use crate::units::PlaneIndex;
 
 /// SHA-256 or other 256-bit digest of the samples of a plane.
@@ -37,6 +41,24 @@ pub struct Identity {
     pub t: Option<i64>,
     /// Focus step; the plane's own index where nothing else is known.
     pub z: Option<i64>,
+}
+
+impl Identity {
+    /// What is known of a plane: its own identity, else its file's.
+    #[must_use]
+    pub fn completed_by(&self, file: &Self) -> Self {
+        let text = |own: &Option<String>, file: &Option<String>| own.clone().or_else(|| file.clone());
+        Self {
+            plate: text(&self.plate, &file.plate),
+            run: text(&self.run, &file.run),
+            cycle: text(&self.cycle, &file.cycle),
+            well: text(&self.well, &file.well),
+            site: text(&self.site, &file.site),
+            channel: text(&self.channel, &file.channel),
+            t: self.t.or(file.t),
+            z: self.z.or(file.z),
+        }
+    }
 }
 
 /// Something that the operator should see: one line in `alerts.jsonl`.
@@ -76,6 +98,59 @@ pub struct ClaimedPlane {
     pub is_missing: bool,
     /// What is known of this plane beyond its file.
     pub identity: Identity,
+    /// What it is read from, as [`crate::formats::Container::place`] says: a plane that was done and is now read from
+    /// elsewhere is read again.
+    pub place: Option<u64>,
+}
+
+/// Bytes of a file that stay as they are while it only grows.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Probe {
+    /// Bytes from the start of the file.
+    pub offset: u64,
+    /// How many they are.
+    pub length: u64,
+    /// Their BLAKE3 digest.
+    pub digest: [u8; 32],
+}
+
+/// By what a growing file is known again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrowthRecord {
+    /// Device of the file.
+    pub device: u64,
+    /// Its inode there.
+    pub inode: u64,
+    /// Of its head, of its first plane and of the last one that was listed.
+    pub probes: Vec<Probe>,
+}
+
+/// More planes of a file that was claimed while it grows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileExtension {
+    /// The claim, which goes on.
+    pub ticket: FileTicket,
+    /// What the file system said before the planes were listed.
+    pub stat: FileStat,
+    /// What is known of the file as a whole.
+    pub identity: Identity,
+    /// The planes that were not listed before.
+    pub planes: Vec<ClaimedPlane>,
+    /// By what the file is known again.
+    pub probes: Vec<Probe>,
+}
+
+/// Where a growing file stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GrowthNote {
+    /// The claim.
+    pub ticket: FileTicket,
+    /// [`FileState::Growing`] or [`FileState::Stalled`].
+    pub state: FileState,
+    /// Why, for `explain`.
+    pub reason: String,
+    /// Written once per transition, with `file`, `root` and `state` added.
+    pub alert: Option<Alert>,
 }
 
 /// Takes up a file, with all planes that it names so far.
@@ -95,12 +170,15 @@ pub struct FileClaim {
     pub identity: Identity,
     /// How good a representative it makes: more is better (bit depth, lossless, richness of metadata).
     pub quality_rank: i64,
-    /// The container is finished; else it grows and will be claimed again.
+    /// The container is finished; else it grows: its state is `growing`, more planes come by
+    /// [`LedgerHandle::extend_file`](super::LedgerHandle::extend_file), and it is claimed again when it is finished.
     pub is_complete: bool,
     /// The caller has compared probes: since the last claim the container only grew, so planes that are done stay so.
     pub only_grew: bool,
     /// Every plane known so far.
     pub planes: Vec<ClaimedPlane>,
+    /// Of a growing container: by what it is known again.
+    pub probes: Vec<Probe>,
 }
 
 /// The answer to a claim.
@@ -114,6 +192,8 @@ pub struct Claimed {
     pub interruptions: u32,
     /// In the order of the claim.
     pub planes: Vec<PlaneClaim>,
+    /// Planes that were done while the container grew, and are read again because it says otherwise now.
+    pub n_misplaced: u64,
 }
 
 /// What is to be done with one plane.
@@ -141,6 +221,48 @@ pub struct ExactMatch {
     pub same_bytes: bool,
 }
 
+/// What the pixels of two digests are to each other. Evidence is of the pair in this direction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edge {
+    /// The smaller digest.
+    pub a: PixelDigest,
+    /// The larger one.
+    pub b: PixelDigest,
+    /// What they are; where it is nothing worth a word, an earlier edge is taken back.
+    pub relation: Relation,
+    /// How sure that is, 0 to 1.
+    pub confidence: f32,
+    /// Correlation of the scenes, -1 to 1.
+    pub s: Option<f32>,
+    /// Correlation of the noise, -1 to 1.
+    pub r: Option<f32>,
+    /// Difference in units of what two exposures would give.
+    pub q: Option<f32>,
+    /// Where plane `b` lies in plane `a`.
+    pub b_in_a: Option<Placement>,
+    /// Where plane `a` lies in plane `b`.
+    pub a_in_b: Option<Placement>,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Version of the method; 0 where an original could not be read, which is tried again with the next copy.
+    pub version: u32,
+}
+
+/// The figures of a pair in the tables.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PairEvidence {
+    /// How sure the relation is, 0 to 1.
+    pub confidence: f64,
+    /// Correlation of the scenes, -1 to 1.
+    pub s: Option<f64>,
+    /// Correlation of the noise, -1 to 1.
+    pub r: Option<f64>,
+    /// Difference in units of what two exposures would give.
+    pub q: Option<f64>,
+    /// Where the second plane lies in the first.
+    pub placement: Option<Placement>,
+}
+
 /// Features of a plane, in the encoding of the method that made them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaneFeatures {
@@ -148,6 +270,77 @@ pub struct PlaneFeatures {
     pub version: u32,
     /// The encoded features.
     pub bytes: Vec<u8>,
+}
+
+/// A plane that can be registered: the centres of its nuclei, and what tells which planes lie on it. Kept with the
+/// plane's results, for partners that come later.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registrable {
+    /// Where and how the plane was taken.
+    pub view: View,
+    /// Its nuclei; kept under the kind `centroids`.
+    pub centroids: Arc<Centroids>,
+}
+
+/// Where and how a plane was taken. Lengths are finite, sizes above 0.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct View {
+    /// Rows.
+    pub height: u32,
+    /// Columns.
+    pub width: u32,
+    /// Side of a pixel in micrometres.
+    pub pixel_size_um: Option<f64>,
+    /// Magnification printed on the objective.
+    pub magnification: Option<f64>,
+    /// Stage position, x and y in micrometres, of the plane's centre.
+    pub stage_um: Option<[f64; 2]>,
+}
+
+/// A registrable plane of the ledger.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegistrablePlane {
+    /// The root that its file stands under.
+    pub root_id: i64,
+    /// Which plane, and which pixels of it.
+    pub key: PixelsOf,
+    /// Plate, cycle, well, time point and so on, as far as they are known.
+    pub identity: Identity,
+    /// Where and how it was taken.
+    pub view: View,
+}
+
+/// A plane with certain pixels: another digest is another thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PixelsOf {
+    /// Its file.
+    pub file_id: i64,
+    /// Which plane.
+    pub index: PlaneIndex,
+    /// Digest of its samples.
+    pub digest: PixelDigest,
+}
+
+/// Which side of a registration a plane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The finer field.
+    Moving,
+    /// Its overview.
+    Reference,
+}
+
+/// What came of the try to register a plane with another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// Which side the plane is that this is reported with.
+    pub side: Side,
+    /// The plane on the other side.
+    pub partner: PixelsOf,
+    /// Whether the one lies on the other.
+    pub is_accepted: bool,
+    /// More keys of the line in `registrations.jsonl` and columns of `registrations.csv`.
+    pub result: Map<String, Value>,
 }
 
 /// A plane was read and analysed.
@@ -167,6 +360,12 @@ pub struct PlaneDone {
     pub figures: Map<String, Value>,
     /// Planes of equal digest; only `same_bytes` is taken from here, the group follows from the digest.
     pub matches: Vec<ExactMatch>,
+    /// What other pixels look alike.
+    pub edges: Vec<Edge>,
+    /// What is kept of it for registration; none where it has no nuclei to be matched by.
+    pub registrable: Option<Registrable>,
+    /// The pairs that were tried with it.
+    pub registrations: Vec<Registration>,
 }
 
 /// The answer to a finished plane.
@@ -265,17 +464,18 @@ pub struct FileLocation {
     pub state: FileState,
 }
 
-/// One plane that can be an exact duplicate of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ExactPlane {
+/// One plane that others can be copies of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownPlane {
     /// Digest of its samples.
     pub digest: PixelDigest,
-    /// Its file.
-    pub file_id: i64,
-    /// Which plane.
-    pub index: PlaneIndex,
-    /// Equal for files that were found equal byte by byte: one of each class is enough to compare with.
-    pub byte_class: i64,
+    /// Where it stands in its series.
+    pub place: Place,
+    /// Whether it is the first listed of those with its pixels in byte-identical files: one of each is enough to
+    /// compare with.
+    pub is_first_of_bytes: bool,
+    /// Its features.
+    pub features: Option<PlaneFeatures>,
 }
 
 /// What the ledger holds, for `status`.
@@ -287,8 +487,12 @@ pub struct Counts {
     pub planes: std::collections::BTreeMap<PlaneState, u64>,
     /// Groups of duplicates.
     pub groups: u64,
-    /// Members of groups beside their representatives: rows of `duplicate_pairs.csv`.
+    /// Rows of `duplicate_pairs.csv`: members of groups beside their representatives, flags and stuck frames.
     pub pairs: u64,
+    /// Pairs of planes that were found to lie on one another.
+    pub registrations: u64,
+    /// Pairs of planes that were tried and refused.
+    pub registrations_refused: u64,
     /// Report lines not yet in their files.
     pub lines_pending: u64,
     /// When the file that waits longest was first seen in its state (RFC 3339).

@@ -11,7 +11,7 @@ use crate::store::LedgerError;
 pub const DATABASE_FILE: &str = "scopewatch.db";
 
 /// One step per schema version: step `n` (from zero) leads from schema `n` to `n + 1`.
-const STEPS: &[&str] = &[include_str!("schema.sql")];
+const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// The schema of this build.
 pub(super) const SCHEMA: i64 = STEPS.len() as i64;
@@ -89,15 +89,17 @@ mod tests {
         drop(open(folder.path()).unwrap());
         let mut connection = Connection::open(&path).unwrap();
         connection.execute("INSERT INTO root (name, path) VALUES ('a', x'2f')", []).unwrap();
-        let steps = [STEPS[0], "ALTER TABLE root ADD COLUMN note TEXT;"];
+        let mut steps = STEPS.to_vec();
+        steps.push("ALTER TABLE root ADD COLUMN note TEXT;");
         migrate(&mut connection, &path, &steps).unwrap();
-        assert_eq!(schema_of(&connection).unwrap(), 2);
-        let copy = Connection::open(folder.path().join("scopewatch.db.schema1")).unwrap();
-        assert_eq!(schema_of(&copy).unwrap(), 1);
+        assert_eq!(schema_of(&connection).unwrap(), SCHEMA + 1);
+        let copy = Connection::open(folder.path().join(format!("scopewatch.db.schema{SCHEMA}"))).unwrap();
+        assert_eq!(schema_of(&copy).unwrap(), SCHEMA);
         assert_eq!(copy.query_row("SELECT name FROM root", [], |row| row.get::<_, String>(0)).unwrap(), "a");
         drop(connection);
         let error = open(folder.path()).unwrap_err();
-        assert!(matches!(error, LedgerError::NewerSchema { found: 2, known: 1 }), "{error}");
+        let LedgerError::NewerSchema { found, known } = error else { panic!("{error}") };
+        assert_eq!((found, known), (SCHEMA + 1, SCHEMA));
     }
 
     #[test]
@@ -106,9 +108,10 @@ mod tests {
         drop(open(folder.path()).unwrap());
         let path = folder.path().join(DATABASE_FILE);
         let mut connection = Connection::open(&path).unwrap();
-        let steps = [STEPS[0], "CREATE TABLE x (y INTEGER) STRICT; SELECT nonsense;"];
+        let mut steps = STEPS.to_vec();
+        steps.push("CREATE TABLE x (y INTEGER) STRICT; SELECT nonsense;");
         assert!(migrate(&mut connection, &path, &steps).is_err());
-        assert_eq!(schema_of(&connection).unwrap(), 1);
+        assert_eq!(schema_of(&connection).unwrap(), SCHEMA);
         assert!(connection.execute("SELECT * FROM x", []).is_err());
     }
 }

@@ -72,6 +72,7 @@ impl Scratch {
             is_complete: true,
             only_grew: false,
             planes: (0..n_planes).map(claimed).collect(),
+            probes: Vec::new(),
         }
     }
 
@@ -92,6 +93,9 @@ impl Scratch {
             features: Some(PlaneFeatures { version: 1, bytes: vec![digest] }),
             figures: Map::from_iter([("nuclei".to_owned(), Value::from(digest))]),
             matches: Vec::new(),
+            edges: Vec::new(),
+            registrable: None,
+            registrations: Vec::new(),
         }
     }
 

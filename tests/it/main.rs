@@ -8,8 +8,13 @@ mod broken_files;
 mod commands;
 mod demo;
 mod flow;
+mod growing;
+mod look_alikes;
+mod orders;
 mod reports;
 mod restart;
+#[cfg(target_os = "linux")]
+mod service;
 mod settings;
 mod shutdown;
 mod synth;

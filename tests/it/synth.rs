@@ -53,7 +53,8 @@ fn an_acquisition_is_made_replaced_and_the_same_for_the_same_seed() {
 
     assert_eq!(synth(&out, &SMALL).0, Some(0), "its own folder is replaced");
     assert!(first == files(&out));
-    let (code, summary, _) = synth(&out, &["--seed", "2", "--size", "128", "--wells", "1", "--fields", "1", "--plain"]);
+    let (code, summary, _) =
+        synth(&out, &["--seed", "2", "--size", "128", "--wells", "1", "--fields", "1", "--plain"]);
     assert_eq!((code, &summary["files"]), (Some(0), &2.into()));
     assert_eq!(files(&out).len(), 3, "files of the earlier acquisition are gone");
 }
@@ -99,7 +100,8 @@ fn other_readers_see_the_same_in_every_file() {
     };
     let folder = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/check_readers.py");
-    let many = ["--size", "130", "--wells", "1", "--fields", "1", "--times", "2", "--z", "3", "--channels", "3"];
+    let many =
+        ["--size", "130", "--wells", "1", "--fields", "1", "--times", "2", "--z", "3", "--channels", "3"];
     for (name, flags) in [
         ("mixed", &SMALL[..]),
         ("nd2", &[&many[..], &["--format", "nd2", "--names", "generic"]].concat()),

@@ -188,10 +188,8 @@ fn the_steps_stand_in_flow_order() {
         assert!(places.is_sorted(), "{file} lists the steps in another order than {STEPS:?}");
     };
     in_order("stages/mod.rs", &|step| format!("pub mod {step};"));
-    let title = |step: &str| step[..1].to_uppercase() + &step[1..];
     in_order("pipeline.rs", &|step| match step {
         "watcher" => "line.task(watcher::NAME".to_owned(),
-        "registrar" => format!("line.stage({}", title(step)),
         "reporter" => "line.last_stage(reporter".to_owned(),
         _ => format!("line.stage({step}"),
     });

@@ -7,7 +7,7 @@ pub mod digest;
 pub mod features;
 mod haar;
 mod histogram;
-mod rows;
+pub(in crate::analysis) mod rows;
 #[cfg(test)]
 mod tests;
 mod thumbnail;

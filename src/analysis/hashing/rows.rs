@@ -6,7 +6,7 @@ use half::f16;
 const VALUE_MAX: f64 = 1e15;
 
 /// A sample that has a grey value.
-pub(super) trait Sample: Copy {
+pub(in crate::analysis) trait Sample: Copy {
     /// The value of bin 0 where [`Self::bin`] counts every value exactly (integers of 8 and 16 bits).
     const FIRST_BIN: Option<f32>;
 
@@ -69,34 +69,34 @@ wide! {
 
 /// Rows of a plane; colour becomes the mean of its first three samples, a second sample (alpha) is left out.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a, T> {
+pub(in crate::analysis) struct Rows<'a, T> {
     samples: &'a [T],
-    pub(super) height: usize,
-    pub(super) width: usize,
+    pub(in crate::analysis) height: usize,
+    pub(in crate::analysis) width: usize,
     n_samples: usize,
 }
 
 impl<'a, T: Sample> Rows<'a, T> {
     /// Looks at `height * width * n_samples` samples; fewer mean fewer rows.
-    pub(super) fn new(samples: &'a [T], height: usize, width: usize, n_samples: usize) -> Self {
+    pub(in crate::analysis) fn new(samples: &'a [T], height: usize, width: usize, n_samples: usize) -> Self {
         let row_length = width.saturating_mul(n_samples);
         let height = samples.len().checked_div(row_length).unwrap_or(0).min(height);
         Self { samples, height, width, n_samples }
     }
 
     /// The samples of row `y`.
-    pub(super) fn samples(&self, y: usize) -> &'a [T] {
+    pub(in crate::analysis) fn samples(&self, y: usize) -> &'a [T] {
         let length = self.width * self.n_samples;
         &self.samples[y * length..(y + 1) * length]
     }
 
     /// Whether a pixel's grey value is one sample.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(in crate::analysis) fn is_plain(&self) -> bool {
         self.n_samples == 1
     }
 
     /// Writes the grey values of row `y`, drawn into `low..=high`; `values` has the length of a row.
-    pub(super) fn read(&self, y: usize, (low, high): (f32, f32), values: &mut [f32]) {
+    pub(in crate::analysis) fn read(&self, y: usize, (low, high): (f32, f32), values: &mut [f32]) {
         let samples = self.samples(y);
         match self.n_samples {
             1 => {

@@ -6,6 +6,7 @@
 
 mod background;
 mod blur;
+mod centroids;
 mod chain;
 mod clump;
 mod components;
@@ -23,6 +24,7 @@ mod region;
 mod settings;
 pub mod table;
 
+pub use centroids::Centroids;
 pub use quality::{PlaneQuality, QualityFlag};
 pub use region::{Region, measure};
 pub use settings::SegmentationSettings;

@@ -33,6 +33,8 @@ pub(super) fn summary(status: &Status, counts: &Counts, finished: Finished, inte
         "interrupted": interrupted,
         "groups": counts.groups,
         "pairs": counts.pairs,
+        "registrations": counts.registrations,
+        "registrations_refused": counts.registrations_refused,
         "wall_s": wall_s,
         "planes_per_s": done.planes_done as f64 / wall_s,
         "decoded_mb_per_s": mb(decoded) / wall_s,
@@ -60,6 +62,8 @@ pub(super) fn to_text(summary: &Value, rejected: &[String], output: &Path) -> St
     );
     text += &format!("{} files and {} planes rejected", summary["rejected"], summary["planes_rejected"]);
     text += &format!("; {} groups of duplicates, {} pairs\n", summary["groups"], summary["pairs"]);
+    text += &format!("{} registrations", summary["registrations"]);
+    text += &format!("; {} pairs of fields refused\n", summary["registrations_refused"]);
     rejected.iter().for_each(|line| text += &format!("  {line}\n"));
     for place in summary["unreadable"].as_array().into_iter().flatten() {
         text += &format!("could not be listed: {}\n", place.as_str().unwrap_or_default());

@@ -1,0 +1,6 @@
+mod behaviour;
+mod drivers;
+mod dual;
+mod mgh;
+mod nist;
+mod problem;

@@ -1,0 +1,315 @@
+//! Fits a transform to point pairs by both optimizers and, where there is one, by the closed form.
+
+mod frame;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::models::Model;
+use crate::analysis::optimizers::{
+    Examination, LbfgsbSettings, LevenbergMarquardtSettings, LossKind, OptimizerError, Report, lbfgsb,
+    levenberg_marquardt,
+};
+use crate::geometry::Affine;
+use frame::Frame;
+
+/// Most pairs of a fit, 10 million.
+pub const N_PAIRS_MAX: usize = 10_000_000;
+
+/// What is fitted and how. The default is a similarity by least squares without bounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FitSettings {
+    /// Which transforms are searched.
+    pub model: Model,
+    /// Whether the moving image is seen in a mirror: its x is mirrored first.
+    pub mirrored: bool,
+    /// How much a large residual counts. With Tukey's loss both optimizers start where Levenberg-Marquardt ends with
+    /// the Cauchy loss of the same scale; those passes are not counted.
+    pub loss: LossKind,
+    /// Distance in px of the reference image at which a robust loss starts to differ from least squares; above 0,
+    /// default 3.
+    pub loss_scale_px: f64,
+    /// The box that scale and rotation stay within.
+    pub bounds: FitBounds,
+    /// Where the optimizers start.
+    pub start: FitStart,
+    /// Points of each optimizer's trace to keep; default 0.
+    pub n_trace_points: usize,
+}
+
+impl Default for FitSettings {
+    fn default() -> Self {
+        Self {
+            model: Model::Similarity,
+            mirrored: false,
+            loss: LossKind::Linear,
+            loss_scale_px: 3.0,
+            bounds: FitBounds::default(),
+            start: FitStart::default(),
+            n_trace_points: 0,
+        }
+    }
+}
+
+/// A box around scale and rotation; not for the affine model, which has neither as a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FitBounds {
+    /// Least and greatest scale in px of the reference per px of the moving image; for the anisotropic model both
+    /// scales.
+    pub scale: Option<[f64; 2]>,
+    /// Least and greatest rotation in radians, from x towards y, after the mirror.
+    pub theta_rad: Option<[f64; 2]>,
+}
+
+/// What is known before the fit. The centroids of the clouds start on one another.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FitStart {
+    /// Scale in px of the reference per px of the moving image: the ratio of the pixel sizes. Without it, the ratio
+    /// of the root mean square radii.
+    pub scale: Option<f64>,
+    /// Rotation in radians. Without it, the one of eight directions that is nearest to the least squares rotation.
+    pub rotation_rad: Option<f64>,
+}
+
+/// A way to a transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Least squares, computed directly.
+    ClosedForm,
+    /// L-BFGS-B.
+    Lbfgsb,
+    /// Levenberg-Marquardt.
+    Lm,
+}
+
+/// A transform fitted to point pairs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fit {
+    /// The transform that `chosen` found.
+    pub reference_from_moving: Affine,
+    /// Root mean square distance over all pairs in px of the reference.
+    pub rmsd_px: f64,
+    /// Whose transform it is: that of the closed form where it is the answer (least squares, within the bounds), else
+    /// Levenberg-Marquardt's unless the cost of L-BFGS-B is lower by more than rounding.
+    pub chosen: Method,
+    /// Pairs that were used.
+    pub n_pairs: usize,
+    /// The least squares transform, whatever the loss and without bounds; `None` where the pairs do not determine one.
+    pub closed_form: Option<ClosedForm>,
+    /// What L-BFGS-B found.
+    pub lbfgsb: OptimizedFit,
+    /// What Levenberg-Marquardt found.
+    pub lm: OptimizedFit,
+}
+
+/// A least squares transform, computed directly.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClosedForm {
+    /// The transform.
+    pub reference_from_moving: Affine,
+    /// Its parameters in px and radians; see [`Model::parameter_names`].
+    pub parameters: Vec<f64>,
+    /// Root mean square distance over all pairs in px of the reference.
+    pub rmsd_px: f64,
+}
+
+/// What one optimizer found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OptimizedFit {
+    /// The transform.
+    pub reference_from_moving: Affine,
+    /// Its parameters in px and radians; see [`Model::parameter_names`].
+    pub parameters: Vec<f64>,
+    /// Standard errors of the parameters; `None` where the pairs do not determine them or leave nothing to estimate
+    /// them from.
+    pub standard_errors: Option<Vec<f64>>,
+    /// Root mean square distance over all pairs in px of the reference.
+    pub rmsd_px: f64,
+    /// Passes, iterations, stop reason, and the result in normalised coordinates.
+    pub report: Report,
+    /// The result as the referee sees it, in normalised coordinates.
+    pub examination: Examination,
+}
+
+/// Pairs or settings that nothing can be fitted to.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum FitError {
+    /// Two lists of different length.
+    #[error(
+        "expected as many reference points as moving points, found {n_moving} moving and {n_reference} reference points"
+    )]
+    Lengths {
+        /// Moving points.
+        n_moving: usize,
+        /// Reference points.
+        n_reference: usize,
+    },
+    /// Too few or too many pairs.
+    #[error("expected {expected} to {N_PAIRS_MAX} pairs, found {found}")]
+    Pairs {
+        /// Least number for the model.
+        expected: usize,
+        /// Pairs found.
+        found: usize,
+    },
+    /// A coordinate that is not a finite number, or so large that its square is not.
+    #[error("expected finite coordinates, found others in pair {index}")]
+    Coordinate {
+        /// Position of the pair.
+        index: usize,
+    },
+    /// All moving or all reference points in one place.
+    #[error("expected points that differ, all {which} points are in one place")]
+    Coincident {
+        /// `moving` or `reference`.
+        which: &'static str,
+    },
+    /// A setting outside its range.
+    #[error("expected {what}")]
+    Setting {
+        /// What was expected.
+        what: &'static str,
+    },
+    /// The optimizers refused the problem.
+    #[error(transparent)]
+    Optimizer(#[from] OptimizerError),
+}
+
+/// What the parts of a fit took, by the caller's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FitTimes {
+    /// The closed form.
+    pub closed_form: Duration,
+    /// L-BFGS-B.
+    pub lbfgsb: Duration,
+    /// Levenberg-Marquardt.
+    pub lm: Duration,
+}
+
+/// Fits a transform that maps `moving[i]` onto `reference[i]`, both `[x, y]` in px.
+///
+/// # Errors
+/// [`FitError`] for lists of different length, too few or too many pairs, coordinates that are not finite or all the
+/// same, and settings outside their ranges. An optimizer that does not converge says so in its stop reason.
+///
+/// # References
+/// Umeyama, Least-squares estimation of transformation parameters between two point patterns, IEEE PAMI 13(4), 1991
+/// (closed form of the similarity, in two dimensions and with the mirror given).
+pub fn fit_pairs(
+    moving: &[[f64; 2]],
+    reference: &[[f64; 2]],
+    settings: &FitSettings,
+) -> Result<Fit, FitError> {
+    fit_pairs_timed(moving, reference, settings, &mut || Duration::ZERO).map(|(fit, _)| fit)
+}
+
+/// Does what [`fit_pairs`] does and tells how long each part took by `clock`, which returns the time since any fixed
+/// moment.
+///
+/// # Errors
+/// As [`fit_pairs`].
+pub fn fit_pairs_timed(
+    moving: &[[f64; 2]],
+    reference: &[[f64; 2]],
+    settings: &FitSettings,
+    clock: &mut dyn FnMut() -> Duration,
+) -> Result<(Fit, FitTimes), FitError> {
+    check(moving, reference, settings)?;
+    let frame = Frame::new(moving, reference, settings)?;
+    let mut times = FitTimes::default();
+
+    let begin = clock();
+    let closed_form = frame.problem.closed_form();
+    times.closed_form = clock().saturating_sub(begin);
+
+    let (loss, bounds) = (frame.loss(settings), frame.bounds(settings));
+    let start = frame.start(settings, closed_form.as_deref());
+    let start = frame.within_reach(start, loss, &bounds)?;
+    let n_trace_points = settings.n_trace_points;
+
+    let begin = clock();
+    let lbfgsb_settings = LbfgsbSettings { n_trace_points, ..Default::default() };
+    let lbfgsb = lbfgsb::minimize(&frame.problem, loss, &start, &bounds, &lbfgsb_settings)?;
+    times.lbfgsb = clock().saturating_sub(begin);
+
+    let begin = clock();
+    let lm_settings = LevenbergMarquardtSettings { n_trace_points, ..Default::default() };
+    let lm = levenberg_marquardt::minimize(&frame.problem, loss, &start, &bounds, &lm_settings)?;
+    times.lm = clock().saturating_sub(begin);
+
+    let is_direct = closed_form.as_deref().is_some_and(|found| frame.is_answer(found, settings, &bounds));
+    let chosen = match is_direct {
+        true => Method::ClosedForm,
+        false if lm.cost <= lbfgsb.cost * (1.0 + COST_ROUNDING) => Method::Lm,
+        false => Method::Lbfgsb,
+    };
+    let closed_form = closed_form.map(|parameters| frame.direct(&parameters));
+    let [lbfgsb, lm] = [lbfgsb, lm].map(|report| frame.optimized(report, loss, &bounds));
+    let (reference_from_moving, rmsd_px) = match (&closed_form, chosen) {
+        (Some(direct), Method::ClosedForm) => (direct.reference_from_moving, direct.rmsd_px),
+        (_, Method::Lbfgsb) => (lbfgsb.reference_from_moving, lbfgsb.rmsd_px),
+        _ => (lm.reference_from_moving, lm.rmsd_px),
+    };
+    let n_pairs = moving.len();
+    let fit = Fit { reference_from_moving, rmsd_px, chosen, n_pairs, closed_form, lbfgsb, lm };
+    Ok((fit, times))
+}
+
+/// Root mean square distance between mapped moving points and reference points, in px of the reference; 0 for none.
+pub fn rmsd(moving: &[[f64; 2]], reference: &[[f64; 2]], reference_from_moving: &Affine) -> f64 {
+    let square = |(from, to): (&[f64; 2], &[f64; 2])| {
+        let [x, y] = reference_from_moving.apply(*from);
+        (x - to[0]).powi(2) + (y - to[1]).powi(2)
+    };
+    let sum: f64 = moving.iter().zip(reference).map(square).sum();
+    (sum / moving.len().max(1) as f64).sqrt()
+}
+
+fn check(moving: &[[f64; 2]], reference: &[[f64; 2]], settings: &FitSettings) -> Result<(), FitError> {
+    let (n_moving, n_reference) = (moving.len(), reference.len());
+    if n_moving != n_reference {
+        return Err(FitError::Lengths { n_moving, n_reference });
+    }
+    let expected = settings.model.n_pairs_min();
+    if !(expected..=N_PAIRS_MAX).contains(&n_moving) {
+        return Err(FitError::Pairs { expected, found: n_moving });
+    }
+    let is_fit = |[x, y]: &[f64; 2]| x.abs() <= COORDINATE_MAX && y.abs() <= COORDINATE_MAX;
+    if let Some(index) = moving.iter().zip(reference).position(|(m, r)| !is_fit(m) || !is_fit(r)) {
+        return Err(FitError::Coordinate { index });
+    }
+    let FitSettings { bounds, start, .. } = settings;
+    let is_ordered = |[least, greatest]: [f64; 2]| least <= greatest && greatest - least < f64::INFINITY;
+    let is_scale = |scale: f64| scale > 0.0 && scale.is_finite();
+    let rules = [
+        (
+            settings.loss_scale_px > 0.0 && settings.loss_scale_px.is_finite(),
+            "a finite loss scale above 0 px",
+        ),
+        (
+            bounds.scale.is_none_or(|range| is_ordered(range) && is_scale(range[0])),
+            "finite bounds of the scale above 0, the lower one first",
+        ),
+        (bounds.theta_rad.is_none_or(is_ordered), "finite bounds of the rotation, the lower one first"),
+        (
+            settings.model != Model::Affine || *bounds == FitBounds::default(),
+            "no bounds of scale and rotation for the affine model",
+        ),
+        (start.scale.is_none_or(is_scale), "a finite scale above 0 to start from"),
+        (start.rotation_rad.is_none_or(f64::is_finite), "a finite rotation to start from"),
+    ];
+    rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, what)| Err(FitError::Setting { what }))
+}
+
+/// Greatest coordinate in px, either sign.
+const COORDINATE_MAX: f64 = 1e100;
+/// Part of the cost by which two optimizers may differ at the same minimum.
+const COST_ROUNDING: f64 = 1e-9;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! Where does one field of nuclei lie in another? Points are matched without knowing which belongs to which, and
+//! unrelated fields are refused.
+//!
+//! *Moving* is the finer field (40x), *reference* its overview (10x). Points are `[x, y]` in pixels of their image,
+//! origin at the centre of the first pixel.
+//!
+//! Each triangle of a Delaunay triangulation and the three corners around it make a description that neither shift,
+//! rotation nor scale changes ([`descriptors`]). Descriptions that resemble one another propose a transform, which
+//! has to prove itself on ever more points around ([`search`]), until the whole field agrees better than chance could
+//! ([`agreement`]). Then the pairs are told from accidental neighbours ([`refinement`]) and fitted ([`fit`]).
+
+mod agreement;
+mod chance;
+mod descriptors;
+mod estimate;
+mod field;
+pub mod fit;
+mod kd_tree;
+pub mod models;
+mod refinement;
+mod search;
+mod triangulation;
+
+use std::time::Duration;
+
+use crate::geometry::Affine;
+
+pub use estimate::mirrored_pairs;
+pub use field::{COORDINATE_MAX_PX, Field, FieldError, N_POINTS_MAX};
+pub use fit::{Fit, FitError, FitSettings, FitTimes};
+pub use models::Model;
+
+use refinement::Pairing;
+use search::Found;
+
+/// What a registration looks for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Settings {
+    /// Reference pixels per moving pixel, where it is known: micrometres per moving pixel by micrometres per
+    /// reference pixel. The true one may be up to 10 % away.
+    pub scale_prior: Option<f64>,
+    /// Which transform, within which bounds, how large residuals count. Whether it is mirrored is found out.
+    pub fit: FitSettings,
+}
+
+/// Points of two fields that belong together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    /// Decimal logarithm of how many transforms would agree as well, were the fields unrelated.
+    pub log10_chance: f64,
+    /// Whether one view is the mirror image of the other.
+    pub mirrored: bool,
+    /// Takes points of the moving image to the reference image; by least squares over the pairs.
+    pub reference_from_moving: Affine,
+    /// Positions of points that are the same nucleus, `(moving, reference)`; ascending, each point at most once.
+    pub pairs: Vec<(usize, usize)>,
+}
+
+/// Two fields that lie on one another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// Decimal logarithm of how many transforms would agree as well, were the fields unrelated.
+    pub log10_chance: f64,
+    /// Whether one view is the mirror image of the other.
+    pub mirrored: bool,
+    /// Positions of points that are the same nucleus, `(moving, reference)`; ascending, each point at most once.
+    pub pairs: Vec<(usize, usize)>,
+    /// The transform from moving to reference px, and how each optimizer got there.
+    pub fit: Fit,
+    /// What the parts of the fit took, by the caller's clock.
+    pub times: FitTimes,
+}
+
+/// Why two fields are not registered.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// A side has too few points to be told from chance.
+    #[error(
+        "too few points: expected at least {expected} different ones on each side, found {n_moving} and {n_reference}"
+    )]
+    TooFewPoints {
+        /// Points needed on each side.
+        expected: usize,
+        /// Different points of the moving image.
+        n_moving: usize,
+        /// Different points of the reference image.
+        n_reference: usize,
+    },
+    /// No transform brings more points together than chance does.
+    #[error("no agreement beyond chance")]
+    Unrelated {
+        /// [`Match::log10_chance`] of the best transform met, where there was one.
+        log10_chance: Option<f64>,
+    },
+    /// The pairs found do not determine the transform, or the settings of the fit contradict one another.
+    #[error("the fit failed: {0}")]
+    Fit(#[from] FitError),
+}
+
+impl Refusal {
+    /// [`Match::log10_chance`] of the best transform met, where there was one.
+    pub const fn log10_chance(&self) -> Option<f64> {
+        match self {
+            Self::TooFewPoints { .. } | Self::Fit(_) => None,
+            Self::Unrelated { log10_chance } => *log10_chance,
+        }
+    }
+}
+
+/// Registers two fields: finds which points belong together, and fits the transform to them by both optimizers, which
+/// start from the prior scale where there is one. The same for any order of the points.
+///
+/// `clock` returns the time since any fixed moment; it is asked around the parts of the fit, for
+/// [`Registration::times`] alone.
+///
+/// # Errors
+/// Why the fields are not registered.
+pub fn register(
+    moving: &Field,
+    reference: &Field,
+    settings: &Settings,
+    clock: &mut dyn FnMut() -> Duration,
+) -> Result<Registration, Refusal> {
+    let (found, pairing) = find(moving, reference, settings)?;
+    let mut fit = FitSettings { mirrored: found.mirrored, ..settings.fit.clone() };
+    fit.start.scale = fit.start.scale.or(settings.scale_prior);
+    // in the fields' order, so that sums are the same for any order of the points
+    let (from, to): (Vec<_>, Vec<_>) = pairing.places(moving, reference).into_iter().unzip();
+    let (fit, times) = fit::fit_pairs_timed(&from, &to, &fit, clock)?;
+    Ok(Registration {
+        log10_chance: found.agreement.log10_chance,
+        mirrored: found.mirrored,
+        pairs: pairing.positions(moving, reference),
+        fit,
+        times,
+    })
+}
+
+/// Finds which points of two fields belong together. The same for any order of the points.
+///
+/// # Errors
+/// Why the fields are not registered.
+pub fn match_fields(moving: &Field, reference: &Field, settings: &Settings) -> Result<Match, Refusal> {
+    let (found, pairing) = find(moving, reference, settings)?;
+    Ok(Match {
+        log10_chance: found.agreement.log10_chance,
+        mirrored: found.mirrored,
+        reference_from_moving: pairing.reference_from_moving,
+        pairs: pairing.positions(moving, reference),
+    })
+}
+
+/// The points of a description: fewer make none.
+const N_POINTS_MIN: usize = 6;
+
+fn find(moving: &Field, reference: &Field, settings: &Settings) -> Result<(Found, Pairing), Refusal> {
+    let [n_moving, n_reference] = [moving.len(), reference.len()];
+    if n_moving.min(n_reference) < N_POINTS_MIN {
+        return Err(Refusal::TooFewPoints { expected: N_POINTS_MIN, n_moving, n_reference });
+    }
+    let found = search::search(moving, reference, settings)?;
+    let pairing = refinement::refine(moving, reference, &found, settings);
+    Ok((found, pairing))
+}
+
+#[cfg(test)]
+mod tests;

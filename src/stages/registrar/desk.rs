@@ -1,0 +1,215 @@
+//! Where pairs are tried: centroids from whoever has them, matching on the CPU pool, results in the order of the
+//! partners.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use moka::sync::Cache;
+use tokio::task::JoinSet;
+
+use super::fields::Partner;
+use super::matching::{Outcome, register, stage_figures};
+use crate::actor::{CpuPool, IoPool, JobError, StageCounters, StageError};
+use crate::analysis::registration::Field;
+use crate::analysis::segmentation::Centroids;
+use crate::store::{LedgerError, LedgerReader, PixelsOf, Registration, Side, View};
+
+/// Memory for fields that were made ready for matching, in bytes.
+const FIELDS_MAX_BYTES: u64 = 12 << 20;
+/// Memory for results, in bytes; copies of a field ask for them again.
+const OUTCOMES_MAX_BYTES: u64 = 4 << 20;
+
+/// What the tries of all planes share; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Desk {
+    reader: Arc<Mutex<LedgerReader>>,
+    cpu: CpuPool,
+    io: IoPool,
+    fields: Cache<PixelsOf, Arc<Ready>>,
+    outcomes: Cache<OutcomeKey, Arc<Outcome>>,
+}
+
+/// A field that is to be tried with its partners.
+pub(super) struct Own {
+    pub(super) key: PixelsOf,
+    pub(super) view: View,
+    pub(super) centroids: Arc<Centroids>,
+}
+
+/// A field made ready for matching.
+#[derive(Debug)]
+struct Ready {
+    points: Vec<[f64; 2]>,
+    field: Field,
+}
+
+/// What an outcome depends on: the pixels of both fields, and the sizes of these pixels.
+type OutcomeKey = ([[u8; 32]; 2], [Option<u64>; 2]);
+
+/// A partner's field, or why it has none.
+type MaybeReady = Result<Arc<Ready>, String>;
+
+impl Desk {
+    pub(super) fn new(reader: LedgerReader, cpu: CpuPool, io: IoPool) -> Self {
+        let fields = Cache::builder().max_capacity(FIELDS_MAX_BYTES).weigher(weigh(Ready::size_bytes));
+        let outcomes = Cache::builder().max_capacity(OUTCOMES_MAX_BYTES).weigher(weigh(Outcome::size_bytes));
+        let (fields, outcomes) = (fields.build(), outcomes.build());
+        Self { reader: Arc::new(Mutex::new(reader)), cpu, io, fields, outcomes }
+    }
+
+    /// Tries a field with each of its partners, as many at once as there are threads. A partner whose pixels have
+    /// changed meanwhile is left out: it will come again.
+    pub(super) async fn try_all(
+        &self,
+        own: Own,
+        partners: Vec<Partner>,
+        counters: &Arc<StageCounters>,
+    ) -> Result<Vec<Registration>, StageError> {
+        let own = Arc::new(own);
+        let mut tried = Vec::with_capacity(partners.len());
+        let mut trying = JoinSet::new();
+        for (position, partner) in partners.into_iter().enumerate() {
+            while trying.len() >= self.cpu.n_threads() {
+                tried.extend(next(&mut trying, counters).await?);
+            }
+            let (desk, own) = (self.clone(), Arc::clone(&own));
+            trying.spawn(async move {
+                let registration = desk.try_one(&own, &partner).await?;
+                Ok(registration.map(|registration| (position, registration)))
+            });
+        }
+        while !trying.is_empty() {
+            tried.extend(next(&mut trying, counters).await?);
+        }
+        tried.sort_unstable_by_key(|(position, _)| *position);
+        Ok(tried.into_iter().map(|(_, registration)| registration).collect())
+    }
+
+    async fn try_one(&self, own: &Own, partner: &Partner) -> Result<Option<Registration>, StageError> {
+        let side = partner.pairing.side;
+        let views = in_order(side, (own.view, partner.view));
+        let key = outcome_key(in_order(side, (own.key, partner.key)), &views);
+        let outcome = match self.outcomes.get(&key) {
+            Some(known) => known,
+            None => {
+                let own_ready = self.ready(&own.key, Arc::downgrade(&own.centroids)).await?;
+                let partner_ready = self.ready(&partner.key, partner.centroids.clone()).await?;
+                let (Some(own_ready), Some(partner_ready)) = (own_ready, partner_ready) else {
+                    return Ok(None);
+                };
+                let outcome =
+                    Arc::new(self.outcome(in_order(side, (own_ready, partner_ready)), views).await?);
+                self.outcomes.insert(key, Arc::clone(&outcome));
+                outcome
+            }
+        };
+        let mut result = outcome.result.clone();
+        result.insert("paired_by".into(), partner.pairing.by.name().into());
+        result.extend(stage_figures(outcome.reference_from_moving.as_ref(), (&views.0, &views.1)));
+        let is_accepted = outcome.reference_from_moving.is_some();
+        Ok(Some(Registration { side, partner: partner.key, is_accepted, result }))
+    }
+
+    /// A panic of the method is the outcome of this pair alone.
+    async fn outcome(
+        &self,
+        ready: (MaybeReady, MaybeReady),
+        views: (View, View),
+    ) -> Result<Outcome, StageError> {
+        let (moving, reference) = match ready {
+            (Ok(moving), Ok(reference)) => (moving, reference),
+            (Err(reason), _) | (_, Err(reason)) => return Ok(Outcome::refused(reason, None)),
+        };
+        let work = move || {
+            let fields = (&moving.field, &reference.field);
+            register(fields, (&moving.points, &reference.points), (&views.0, &views.1))
+        };
+        match self.cpu.run(move |_| work()).await {
+            Err(JobError::Panicked(message)) => {
+                Ok(Outcome::refused(format!("a fault of scopewatch itself: {message}"), None))
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// A field made ready: as it is remembered, or from the centroids at hand, or from the ledger. None where the
+    /// ledger holds other pixels, or none.
+    async fn ready(
+        &self,
+        key: &PixelsOf,
+        at_hand: Weak<Centroids>,
+    ) -> Result<Option<MaybeReady>, StageError> {
+        if let Some(ready) = self.fields.get(key) {
+            return Ok(Some(Ok(ready)));
+        }
+        let centroids = match at_hand.upgrade() {
+            Some(centroids) => centroids,
+            None => match self.centroids_in_ledger(*key).await? {
+                Some(centroids) => Arc::new(centroids),
+                None => return Ok(None),
+            },
+        };
+        let ready = match self.cpu.run(move |_| Ready::new(&centroids)).await {
+            Err(JobError::Panicked(message)) => Err(format!("a fault of scopewatch itself: {message}")),
+            other => other?.map(Arc::new),
+        };
+        if let Ok(ready) = &ready {
+            self.fields.insert(*key, Arc::clone(ready));
+        }
+        Ok(Some(ready))
+    }
+
+    async fn centroids_in_ledger(&self, key: PixelsOf) -> Result<Option<Centroids>, StageError> {
+        let reader = Arc::clone(&self.reader);
+        let read = move || {
+            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok::<_, LedgerError>(reader.centroids_of(&key)?)
+        };
+        self.io.run(move |_| read()).await?.map_err(StageError::fatal)
+    }
+}
+
+impl Ready {
+    fn new(centroids: &Centroids) -> Result<Self, String> {
+        let points = centroids.to_f64();
+        let field = Field::new(&points).map_err(|error| error.to_string())?;
+        Ok(Self { points, field })
+    }
+
+    /// Memory that it takes, in bytes, roughly: its points, and what is made of each for matching.
+    fn size_bytes(&self) -> usize {
+        const READY_BYTES_PER_POINT: usize = 320;
+        size_of::<Self>() + self.points.len() * READY_BYTES_PER_POINT
+    }
+}
+
+/// Takes the result of one try.
+async fn next(
+    trying: &mut JoinSet<Result<Option<(usize, Registration)>, StageError>>,
+    counters: &Arc<StageCounters>,
+) -> Result<Option<(usize, Registration)>, StageError> {
+    let Some(tried) = trying.join_next().await else { return Ok(None) };
+    counters.progress();
+    tried.map_err(StageError::fatal)?
+}
+
+/// What belongs to this plane and to its partner, as moving and reference.
+fn in_order<T>(side: Side, (own, partner): (T, T)) -> (T, T) {
+    match side {
+        Side::Moving => (own, partner),
+        Side::Reference => (partner, own),
+    }
+}
+
+fn outcome_key((moving, reference): (PixelsOf, PixelsOf), views: &(View, View)) -> OutcomeKey {
+    let pixel_size = |view: &View| view.pixel_size_um.map(f64::to_bits);
+    ([moving.digest, reference.digest], [pixel_size(&views.0), pixel_size(&views.1)])
+}
+
+/// The weigher of a cache whose values know their size.
+fn weigh<K, V>(size_bytes: fn(&V) -> usize) -> impl Fn(&K, &Arc<V>) -> u32 + Send + Sync + 'static
+where
+    K: 'static,
+    V: 'static,
+{
+    move |_, value| u32::try_from(size_bytes(value)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,146 @@
+//! Finds the planes that hold the same pixels as one before, and those that look alike.
+//!
+//! Containers of equal pixels are compared byte for byte. Planes whose codes are near are read again and verified, unless
+//! they are expected to look alike as planes of one series.
+
+mod bytes;
+mod known;
+mod originals;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use self::bytes::{Compared, equal_files};
+use self::known::{Known, KnownPlanes, is_same};
+pub use self::originals::Means;
+use self::originals::Originals;
+use crate::actor::{CancelFlag, Stage, StageCounters, StageError, StageOutbox};
+use crate::analysis::hashing::{FEATURES_VERSION, PixelDigest, PlaneFeatures};
+use crate::analysis::verification::VERIFICATION_VERSION;
+use crate::messages::{HashedImage, VerifiedImage};
+use crate::stages::figures;
+use crate::store::{ExactMatch, LedgerError, LedgerReader, Place};
+
+/// Finds copies.
+pub struct Verifier {
+    originals: Originals,
+    known: Arc<Mutex<KnownPlanes>>,
+    compared: Compared,
+}
+
+impl Verifier {
+    /// Loads what the ledger knows of all planes.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn load(reader: LedgerReader, means: Means) -> Result<Self, LedgerError> {
+        let mut known = KnownPlanes::default();
+        reader.known_planes(|plane| {
+            let features = plane.features.filter(|features| features.version == u32::from(FEATURES_VERSION));
+            let features = features.and_then(|features| PlaneFeatures::from_bytes(&features.bytes).ok());
+            let entry = Known { place: plane.place, is_exemplar: plane.is_first_of_bytes };
+            known.add(PixelDigest(plane.digest), entry, features.map(|features| features.code));
+        })?;
+        reader.verified_pairs(VERIFICATION_VERSION.into(), |a, b| {
+            known.add_verified(&PixelDigest(a), &PixelDigest(b));
+        })?;
+        let originals = Originals { reader: Arc::new(Mutex::new(reader)), means };
+        Ok(Self { originals, known: Arc::new(Mutex::new(known)), compared: Compared::default() })
+    }
+
+    /// The planes with the same pixels, one for each class of byte-identical containers.
+    async fn exact_matches(
+        &mut self,
+        image: &HashedImage,
+        known: &[Known],
+        counters: &Arc<StageCounters>,
+    ) -> Result<Vec<ExactMatch>, StageError> {
+        let own = (image.file.claim.file_id, image.index);
+        let mut matches = Vec::new();
+        for other in known.iter().filter(|known| known.is_exemplar).map(|known| known.place) {
+            if (other.file_id, other.index) != own {
+                let same_bytes = self.same_bytes(image, other.file_id, counters).await?;
+                let found = ExactMatch { other_file_id: other.file_id, other_index: other.index, same_bytes };
+                matches.push(found);
+            }
+        }
+        Ok(matches)
+    }
+
+    /// Whether the containers of two planes are equal byte for byte; not, when one of them has gone.
+    async fn same_bytes(
+        &mut self,
+        image: &HashedImage,
+        other_file_id: i64,
+        counters: &Arc<StageCounters>,
+    ) -> Result<bool, StageError> {
+        if image.file.claim.file_id == other_file_id {
+            // two planes of one container: equal pixels, not a copied file
+            return Ok(false);
+        }
+        let pair = (image.file.claim, other_file_id);
+        if let Some(known) = self.compared.get(pair) {
+            return Ok(known);
+        }
+        let (originals, own) = (self.originals.clone(), image.ticket.absolute_path());
+        let counters = counters.clone();
+        let compare = move |cancelled: &CancelFlag| {
+            let Some(other) = originals.path_of(other_file_id)? else { return Ok(false) };
+            let go_on = || {
+                // large containers take minutes: each block is progress
+                counters.progress();
+                !cancelled.is_cancelled()
+            };
+            Ok::<_, LedgerError>(equal_files(&own, &other, go_on).unwrap_or(false))
+        };
+        let same = self.originals.means.io.run(compare).await?.map_err(StageError::fatal)?;
+        self.compared.put(pair, same);
+        Ok(same)
+    }
+}
+
+impl Stage for Verifier {
+    const NAME: &'static str = "verifier";
+    type Input = HashedImage;
+    type Output = VerifiedImage;
+
+    async fn process(&mut self, image: HashedImage, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
+        if image.features.is_blank() {
+            return out.send(VerifiedImage { image, matches: Vec::new(), edges: Vec::new() }).await;
+        }
+        let place = place_of(&image);
+        let known = lock(&self.known).of_digest(&image.digest).to_vec();
+        let matches = self.exact_matches(&image, &known, out.counters()).await?;
+        let is_back = known.iter().any(|known| is_same(known, &place));
+        let is_exemplar = !matches.iter().any(|found| found.same_bytes);
+        let look_alikes = {
+            let mut known = lock(&self.known);
+            known.add(image.digest, Known { place, is_exemplar }, Some(image.features.code));
+            known.look_alikes((&image.digest, &place), &image.features.code, is_back)
+        };
+        if look_alikes.is_empty() {
+            return out.send(VerifiedImage { image, matches, edges: Vec::new() }).await;
+        }
+        let (originals, known, counters) =
+            (self.originals.clone(), self.known.clone(), out.counters().clone());
+        out.send_when(image.ticket.clone(), async move {
+            let edges = originals.verify_all(&image, &look_alikes, &counters).await?;
+            let unread = edges.iter().filter(|edge| edge.version == 0);
+            unread.for_each(|edge| lock(&known).forget_verified(&PixelDigest(edge.a), &PixelDigest(edge.b)));
+            Ok(Some(VerifiedImage { image, matches, edges }))
+        })
+        .await
+    }
+}
+
+/// Where a plane stands in its series, as the ledger will have it.
+fn place_of(image: &HashedImage) -> Place {
+    let file = &image.file;
+    let own = figures::plane_identity(&file.identity, &file.metadata, image.index);
+    let identity = own.completed_by(&figures::file_identity(&file.identity));
+    let ticket = &image.ticket;
+    Place::new((file.claim.file_id, &ticket.root.name), &ticket.path, image.index, &identity)
+}
+
+fn lock(known: &Mutex<KnownPlanes>) -> std::sync::MutexGuard<'_, KnownPlanes> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,237 @@
+//! Look-alikes: what pairs of pixel digests are to each other, and which of it counts.
+//!
+//! An edge is the primary record: its evidence depends on the pixels alone. It counts while both digests have live planes
+//! and no two of these are expected to look alike (see [`super::series`]), so what counts does not depend on the order of
+//! arrival.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Row, params};
+use serde_json::{Value, json};
+
+use super::groups::{Member, group_name};
+use super::outbox::{self, Content};
+use super::rows::Columns;
+use super::session::Session;
+use super::stars;
+use crate::analysis::verification::{Placement, Relation};
+use crate::store::{Edge, LedgerError, PairEvidence, PixelDigest, Stream};
+
+/// Relations that make groups of mapped copies.
+const GROUPING: [Relation; 2] = [Relation::SameExposureMapped, Relation::SameExposureLossy];
+
+/// Relations that are worth a word and never a group, the weightier first.
+pub(super) const FLAGS: [Relation; 3] = [Relation::PartialOverlap, Relation::Reacquired, Relation::Uncertain];
+
+/// The columns that [`EdgeRow::take`] takes.
+pub(super) const EDGE_COLUMNS: &str =
+    "edge.a, edge.b, relation, confidence, s, r, q, b_in_a, a_in_b, edge.reason, is_counted";
+
+/// An edge as kept.
+pub(super) struct EdgeRow {
+    pub(super) a: PixelDigest,
+    pub(super) b: PixelDigest,
+    pub(super) relation: Relation,
+    pub(super) reason: String,
+    is_counted: bool,
+    figures: PairEvidence,
+    a_in_b: Option<Placement>,
+}
+
+/// Writes edges down; a verdict that is none (distinct, changed) takes an earlier one back. The digests whose edges
+/// changed.
+pub(super) fn save(session: &Session<'_>, edges: &[Edge]) -> Result<BTreeSet<PixelDigest>, LedgerError> {
+    let mut touched = BTreeSet::new();
+    for edge in edges {
+        if edge.a >= edge.b {
+            return Err(LedgerError::Misuse("an edge leads from the smaller digest to the larger".into()));
+        }
+        let n_changed = if stored(edge.relation.name()).is_some() {
+            insert(session, edge)?
+        } else {
+            forget(session, edge)?
+        };
+        if n_changed > 0 {
+            touched.extend([edge.a, edge.b]);
+        }
+    }
+    Ok(touched)
+}
+
+/// Counts the edges of a digest anew after a plane of it came, went or changed its rank, and the groups with them.
+/// `touched` are digests whose edges were written.
+pub(super) fn class_changed(
+    session: &Session<'_>,
+    digest: &PixelDigest,
+    touched: BTreeSet<PixelDigest>,
+) -> Result<(), LedgerError> {
+    let edges = of_digest(session, digest)?;
+    if edges.is_empty() && touched.is_empty() {
+        return Ok(());
+    }
+    let mut seeds = touched;
+    seeds.insert(*digest);
+    for edge in edges {
+        let is_counted = counts(session, &edge)?;
+        if is_counted == edge.is_counted {
+            continue;
+        }
+        session.execute(
+            "UPDATE edge SET is_counted = ?3 WHERE a = ?1 AND b = ?2",
+            params![edge.a, edge.b, is_counted],
+        )?;
+        if FLAGS.contains(&edge.relation) {
+            emit_flag(session, &edge, if is_counted { "flagged" } else { "unflagged" })?;
+        }
+        seeds.extend([edge.a, edge.b]);
+    }
+    stars::rebuild(session, seeds)
+}
+
+/// The edges that make groups, from one digest: the other ends.
+pub(super) fn mapped_neighbours(
+    session: &Session<'_>,
+    digest: &PixelDigest,
+) -> Result<Vec<PixelDigest>, LedgerError> {
+    let edges = of_digest(session, digest)?.into_iter();
+    let grouping = edges.filter(|edge| edge.is_counted && GROUPING.contains(&edge.relation));
+    Ok(grouping.map(|edge| if edge.a == *digest { edge.b } else { edge.a }).collect())
+}
+
+/// The edge between two digests.
+pub(super) fn between(
+    session: &Session<'_>,
+    one: &PixelDigest,
+    other: &PixelDigest,
+) -> Result<Option<EdgeRow>, LedgerError> {
+    let sql = format!("SELECT {EDGE_COLUMNS} FROM edge WHERE a = ?1 AND b = ?2");
+    session.row_if_any(&sql, params![one.min(other), one.max(other)], EdgeRow::read)?.transpose()
+}
+
+/// A class of equal pixels in a line of `duplicates.jsonl`; its file is null where the class has lost its last plane.
+pub(super) fn class_report(session: &Session<'_>, digest: &PixelDigest) -> Result<Value, LedgerError> {
+    let mut report = Member::of_class(session, digest)?
+        .map_or(json!({ "root": null, "file": null, "plane": null }), |member| member.report());
+    report["class"] = group_name(digest).into();
+    Ok(report)
+}
+
+fn of_digest(session: &Session<'_>, digest: &PixelDigest) -> Result<Vec<EdgeRow>, LedgerError> {
+    let sql = format!(
+        "SELECT {EDGE_COLUMNS} FROM edge WHERE a = ?1 UNION ALL SELECT {EDGE_COLUMNS} FROM edge WHERE b = ?1 \
+         ORDER BY 1, 2"
+    );
+    session.rows(&sql, [digest], EdgeRow::read)?.into_iter().collect()
+}
+
+fn insert(session: &Session<'_>, edge: &Edge) -> Result<usize, LedgerError> {
+    // a pair that could not be read stays what it was
+    session.execute(
+        "INSERT INTO edge (a, b, relation, confidence, s, r, q, b_in_a, a_in_b, reason, version) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+         ON CONFLICT (a, b) DO UPDATE SET relation = excluded.relation, confidence = excluded.confidence, \
+         s = excluded.s, r = excluded.r, q = excluded.q, b_in_a = excluded.b_in_a, a_in_b = excluded.a_in_b, \
+         reason = excluded.reason, version = excluded.version, is_counted = 0 \
+         WHERE excluded.version NOT IN (0, edge.version)",
+        params![
+            edge.a,
+            edge.b,
+            edge.relation.name(),
+            edge.confidence,
+            edge.s,
+            edge.r,
+            edge.q,
+            edge.b_in_a.map(placement_text),
+            edge.a_in_b.map(placement_text),
+            edge.reason,
+            edge.version,
+        ],
+    )
+}
+
+fn forget(session: &Session<'_>, edge: &Edge) -> Result<usize, LedgerError> {
+    if let Some(known) = between(session, &edge.a, &edge.b)?.filter(|known| known.is_counted)
+        && FLAGS.contains(&known.relation)
+    {
+        emit_flag(session, &known, "unflagged")?;
+    }
+    session.execute("DELETE FROM edge WHERE a = ?1 AND b = ?2", params![edge.a, edge.b])
+}
+
+/// Whether both digests have live planes, none of which is an expected repeat of one of the other.
+fn counts(session: &Session<'_>, edge: &EdgeRow) -> Result<bool, LedgerError> {
+    session.row(
+        "SELECT EXISTS (SELECT 1 FROM plane WHERE digest = ?1 AND is_live = 1) \
+         AND EXISTS (SELECT 1 FROM plane WHERE digest = ?2 AND is_live = 1) \
+         AND NOT EXISTS (SELECT 1 FROM plane x JOIN plane y ON x.file_id = y.file_id OR x.field = y.field \
+         AND (x.lane, x.series_t, x.series_z) != (y.lane, y.series_t, y.series_z) \
+         WHERE x.digest = ?1 AND x.is_live = 1 AND y.digest = ?2 AND y.is_live = 1)",
+        params![edge.a, edge.b],
+        |row| row.get(0),
+    )
+}
+
+fn emit_flag(session: &Session<'_>, edge: &EdgeRow, event: &str) -> Result<(), LedgerError> {
+    let PairEvidence { confidence, s, r, q, .. } = edge.figures;
+    let content = Content::default()
+        .with("event", event)
+        .with("relation", edge.relation.name())
+        .with("first", class_report(session, &edge.a)?)
+        .with("second", class_report(session, &edge.b)?)
+        .with("confidence", confidence)
+        .with("s", s)
+        .with("r", r)
+        .with("q", q)
+        .with("reason", edge.reason.as_str());
+    outbox::emit(session, Stream::Duplicates, &content)
+}
+
+/// The relation of that name, where it is one that edges are kept of.
+pub(super) fn stored(name: &str) -> Option<Relation> {
+    GROUPING.into_iter().chain(FLAGS).find(|relation| relation.name() == name)
+}
+
+impl EdgeRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Result<Self, LedgerError>> {
+        Self::take(&mut Columns::new(row))
+    }
+
+    /// Takes [`EDGE_COLUMNS`].
+    pub(super) fn take(column: &mut Columns<'_, '_>) -> rusqlite::Result<Result<Self, LedgerError>> {
+        let (a, b) = (column.next()?, column.next()?);
+        let name: String = column.next()?;
+        let Some(relation) = stored(&name) else {
+            return Ok(Err(LedgerError::Damaged(format!("unknown relation {name:?}"))));
+        };
+        let figures = PairEvidence {
+            confidence: column.next()?,
+            s: column.next()?,
+            r: column.next()?,
+            q: column.next()?,
+            placement: column.next::<Option<String>>()?.as_deref().and_then(placement),
+        };
+        let a_in_b = column.next::<Option<String>>()?.as_deref().and_then(placement);
+        Ok(Ok(Self { a, b, relation, figures, a_in_b, reason: column.next()?, is_counted: column.next()? }))
+    }
+
+    /// The evidence with the place of the other plane in the one of digest `seen_from`.
+    pub(super) fn evidence(&self, seen_from: &PixelDigest) -> PairEvidence {
+        let placement = if *seen_from == self.a { self.figures.placement } else { self.a_in_b };
+        PairEvidence { placement, ..self.figures }
+    }
+}
+
+fn placement_text(placement: Placement) -> String {
+    let Placement { orientation, scale, shift_row_px, shift_column_px } = placement;
+    format!("{orientation} {scale} {shift_row_px} {shift_column_px}")
+}
+
+fn placement(text: &str) -> Option<Placement> {
+    let mut words = text.split(' ');
+    let orientation = words.next()?.parse().ok()?;
+    let mut number = || words.next()?.parse().ok();
+    Some(Placement { orientation, scale: number()?, shift_row_px: number()?, shift_column_px: number()? })
+}
+
+#[cfg(test)]
+mod tests;

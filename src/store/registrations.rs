@@ -1,0 +1,182 @@
+//! What the registrar leaves: planes that wait for partners, and what came of every pair that was tried.
+//!
+//! A pair is tried by whichever of its planes comes second, and written down with that plane. The first may not be
+//! written down yet; if the process ends before it is, it comes again, is tried with the second again, and the
+//! result is known already. So each pair of pixels has one row and one line.
+
+use rusqlite::{Row, params};
+use serde_json::{Value, json};
+
+use super::outbox::{self, Content};
+use super::rows::Columns;
+use super::session::Session;
+use crate::analysis::segmentation::Centroids;
+use crate::paths::RelativePath;
+use crate::store::{
+    Identity, LedgerError, PixelDigest, PixelsOf, PlaneDone, PlaneState, Registrable, Registration, Side,
+    Stream,
+};
+use crate::units::PlaneIndex;
+
+/// The kind under which centroids are kept.
+pub(super) const CENTROIDS: &str = "centroids";
+
+/// Writes down that a plane, whose results are being replaced, can or cannot be registered; what was found with
+/// other pixels of it is withdrawn.
+pub(super) fn replace(session: &Session<'_>, plane_id: i64, done: &PlaneDone) -> Result<(), LedgerError> {
+    withdraw(session, plane_id, Some(&done.digest))?;
+    session.execute("DELETE FROM registrable WHERE plane_id = ?1", [plane_id])?;
+    let Some(Registrable { view, centroids }) = &done.registrable else { return Ok(()) };
+    let [x_um, y_um] = view.stage_um.map_or([None; 2], |position| position.map(Some));
+    session.execute(
+        "INSERT INTO registrable (plane_id, height, width, pixel_size_um, magnification, x_um, y_um) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![plane_id, view.height, view.width, view.pixel_size_um, view.magnification, x_um, y_um],
+    )?;
+    session.execute(
+        "INSERT OR REPLACE INTO feature (plane_id, kind, version, data) VALUES (?1, ?2, ?3, ?4)",
+        params![plane_id, CENTROIDS, Centroids::VERSION, centroids.to_bytes()],
+    )?;
+    done.registrations.iter().try_for_each(|found| record(session, (plane_id, &done.digest), found))
+}
+
+/// Takes back what was found with a plane, and takes it out of those that wait for partners.
+pub(super) fn forget(session: &Session<'_>, plane_id: i64) -> Result<(), LedgerError> {
+    withdraw(session, plane_id, None)?;
+    session.execute("DELETE FROM registrable WHERE plane_id = ?1", [plane_id])?;
+    Ok(())
+}
+
+/// Takes back what was found with a plane, with a line for each pair; all of it, or all but that with pixels of one
+/// digest.
+pub(super) fn withdraw(
+    session: &Session<'_>,
+    plane_id: i64,
+    keep: Option<&PixelDigest>,
+) -> Result<(), LedgerError> {
+    let pairs: Vec<(i64, i64)> = session.rows(
+        "SELECT moving, reference FROM registration WHERE moving = ?1 AND moving_digest IS NOT ?2 \
+         UNION SELECT moving, reference FROM registration WHERE reference = ?1 AND reference_digest IS NOT ?2",
+        params![plane_id, keep],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    pairs.into_iter().try_for_each(|pair| withdraw_pair(session, pair))
+}
+
+fn withdraw_pair(session: &Session<'_>, (moving, reference): (i64, i64)) -> Result<(), LedgerError> {
+    session.execute("DELETE FROM registration WHERE moving = ?1 AND reference = ?2", [moving, reference])?;
+    let content =
+        pair_content("withdrawn", &Member::load(session, moving)?, &Member::load(session, reference)?);
+    outbox::emit(session, Stream::Registrations, &content)
+}
+
+/// Writes down one pair, unless it is known, or the partner has changed meanwhile: then the partner comes again.
+fn record(
+    session: &Session<'_>,
+    (plane_id, digest): (i64, &PixelDigest),
+    found: &Registration,
+) -> Result<(), LedgerError> {
+    let Some(partner_id) = standing(session, &found.partner)? else { return Ok(()) };
+    let own = (plane_id, digest);
+    let partner = (partner_id, &found.partner.digest);
+    let (moving, reference) = match found.side {
+        Side::Moving => (own, partner),
+        Side::Reference => (partner, own),
+    };
+    let known: Option<bool> = session.row_if_any(
+        "SELECT moving_digest = ?3 AND reference_digest = ?4 FROM registration WHERE moving = ?1 AND reference = ?2",
+        params![moving.0, reference.0, moving.1, reference.1],
+        |row| row.get(0),
+    )?;
+    match known {
+        Some(true) => return Ok(()),
+        Some(false) => withdraw_pair(session, (moving.0, reference.0))?,
+        None => {}
+    }
+    let result = serde_json::to_string(&found.result).expect("a map of JSON values is JSON");
+    session.execute(
+        "INSERT INTO registration (moving, reference, moving_digest, reference_digest, is_accepted, result) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![moving.0, reference.0, moving.1, reference.1, found.is_accepted, result],
+    )?;
+    let event = if found.is_accepted { "registered" } else { "refused" };
+    let content =
+        pair_content(event, &Member::load(session, moving.0)?, &Member::load(session, reference.0)?)
+            .with("accepted", found.is_accepted)
+            .with_all(&found.result);
+    outbox::emit(session, Stream::Registrations, &content)
+}
+
+/// The number of a plane that holds these pixels, or is about to be written down with them.
+fn standing(session: &Session<'_>, pixels: &PixelsOf) -> Result<Option<i64>, LedgerError> {
+    let PixelsOf { file_id, index, digest } = pixels;
+    session.row_if_any(
+        "SELECT id FROM plane WHERE file_id = ?1 AND t = ?2 AND p = ?3 AND z = ?4 AND c = ?5 \
+         AND (state = ?6 OR (state = ?7 AND digest = ?8))",
+        params![
+            file_id,
+            index.t,
+            index.p,
+            index.z,
+            index.c,
+            PlaneState::Todo.name(),
+            PlaneState::Done.name(),
+            digest
+        ],
+        |row| row.get(0),
+    )
+}
+
+/// One side of a pair, as lines name it.
+struct Member {
+    root: String,
+    path: RelativePath,
+    index: PlaneIndex,
+    identity: Identity,
+}
+
+impl Member {
+    fn load(session: &Session<'_>, plane_id: i64) -> Result<Self, LedgerError> {
+        session.row(
+            "SELECT root.name, folder, file.name, t, p, z, c, plane.plate, plane.run, plane.cycle, plane.well, \
+             plane.site, channel, t_known, z_known \
+             FROM plane JOIN file ON file.id = plane.file_id JOIN root ON root.id = file.root_id WHERE plane.id = ?1",
+            [plane_id],
+            Self::read,
+        )
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let mut column = Columns::new(row);
+        Ok(Self {
+            root: column.next()?,
+            path: column.path()?,
+            index: column.index()?,
+            identity: column.identity()?,
+        })
+    }
+
+    fn report(&self) -> Value {
+        let Identity { plate, run, cycle, well, site, channel, t, z } = &self.identity;
+        json!({
+            "root": self.root,
+            "file": self.path.to_report(),
+            "plane": self.index.to_string(),
+            "plate": plate,
+            "run": run,
+            "cycle": cycle,
+            "well": well,
+            "site": site,
+            "t": t.unwrap_or(i64::from(self.index.t)),
+            "z": z.unwrap_or(i64::from(self.index.z)),
+            "channel": channel,
+        })
+    }
+}
+
+fn pair_content(event: &str, moving: &Member, reference: &Member) -> Content {
+    Content::default()
+        .with("event", event)
+        .with("moving", moving.report())
+        .with("reference", reference.report())
+}

@@ -1,0 +1,120 @@
+//! Stuck frames: consecutive planes of one series that hold one exposure, a fault of the camera or its buffer.
+
+use rusqlite::{Row, params};
+use serde_json::{Map, json};
+
+use super::edges;
+use super::outbox;
+use super::rows::Columns;
+use super::session::Session;
+use crate::analysis::verification::Relation;
+use crate::paths::RelativePath;
+use crate::store::{Alert, LedgerError, PixelDigest, Place};
+use crate::units::PlaneIndex;
+
+/// A live plane beside another one in its series.
+struct Frame {
+    plane_id: i64,
+    digest: PixelDigest,
+    byte_class: i64,
+    root: String,
+    path: RelativePath,
+    index: PlaneIndex,
+}
+
+const FRAME_SELECT: &str = "SELECT plane.id, digest, byte_class, root.name, folder, file.name, t, p, z, c \
+    FROM plane JOIN file ON file.id = file_id JOIN root ON root.id = root_id WHERE is_live = 1 AND ";
+
+/// Looks whether a plane, whose results are saved, holds the exposure of one of its neighbours, and raises the alert.
+pub(super) fn look(session: &Session<'_>, plane_id: i64, place: &Place) -> Result<(), LedgerError> {
+    if !place.is_stacked {
+        return Ok(());
+    }
+    let sql = [FRAME_SELECT, "plane.id = ?1"].concat();
+    let own = session.row(&sql, [plane_id], Frame::read)?;
+    for (t, z) in [(-1, 0), (1, 0), (0, -1), (0, 1)] {
+        for other in frames_at(session, place, (t, z))? {
+            if is_one_exposure(session, &own, &other)? {
+                let is_after = t + z < 0;
+                let (first, second) = if is_after { (&other, &own) } else { (&own, &other) };
+                tell(session, first, second)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Forgets what was found of a plane.
+pub(super) fn forget(session: &Session<'_>, plane_id: i64) -> Result<(), LedgerError> {
+    session.execute("DELETE FROM stuck WHERE first = ?1", [plane_id])?;
+    session.execute("DELETE FROM stuck WHERE second = ?1", [plane_id])?;
+    Ok(())
+}
+
+/// The planes so many steps of time and focus away.
+fn frames_at(session: &Session<'_>, place: &Place, (t, z): (i64, i64)) -> Result<Vec<Frame>, LedgerError> {
+    let PlaneIndex { t: own_t, p, z: own_z, c } = place.index;
+    let sql = [FRAME_SELECT, "file_id = ?1 AND t = ?2 AND p = ?3 AND z = ?4 AND c = ?5"].concat();
+    let at = params![place.file_id, i64::from(own_t) + t, p, i64::from(own_z) + z, c];
+    let mut frames = session.rows(&sql, at, Frame::read)?;
+    if let Some(field) = place.field {
+        let sql = [
+            FRAME_SELECT,
+            "field = ?1 AND lane = ?2 AND series_t = ?3 AND series_z = ?4 AND is_stacked = 1 AND file_id != ?5",
+        ];
+        let at = params![field, place.lane, place.t + t, place.z + z, place.file_id];
+        frames.extend(session.rows(&sql.concat(), at, Frame::read)?);
+    }
+    Ok(frames)
+}
+
+fn is_one_exposure(session: &Session<'_>, one: &Frame, other: &Frame) -> Result<bool, LedgerError> {
+    if one.digest == other.digest {
+        // one file written into each TimePoint_ or ZStep_ folder is a custom of the vendor
+        let is_layout = one.byte_class == other.byte_class && one.path.split().0 != other.path.split().0;
+        return Ok(!is_layout);
+    }
+    let edge = edges::between(session, &one.digest, &other.digest)?;
+    Ok(edge.is_some_and(|edge| edge.relation == Relation::SameExposureMapped))
+}
+
+fn tell(session: &Session<'_>, first: &Frame, second: &Frame) -> Result<(), LedgerError> {
+    let n_new = session.execute(
+        "INSERT OR IGNORE INTO stuck (first, second) VALUES (?1, ?2)",
+        [first.plane_id, second.plane_id],
+    )?;
+    if n_new == 0 {
+        return Ok(());
+    }
+    let sameness = if first.digest == second.digest { "the same pixels" } else { "the same exposure" };
+    let text = format!(
+        "{} {} holds {sameness} as {} {} before it: the camera or its buffer repeated a frame",
+        second.path.to_report(),
+        second.index,
+        first.path.to_report(),
+        first.index
+    );
+    let name = |frame: &Frame| json!({ "root": frame.root, "file": frame.path.to_report(), "plane": frame.index.to_string() });
+    let fields = Map::from_iter([
+        ("root".to_owned(), second.root.as_str().into()),
+        ("file".to_owned(), second.path.to_report().into()),
+        ("plane".to_owned(), second.index.to_string().into()),
+        ("previous".to_owned(), name(first)),
+        ("is_exact".to_owned(), (first.digest == second.digest).into()),
+    ]);
+    outbox::emit_alert(session, &Alert { kind: "stuck_frame".into(), text, fields })
+}
+
+impl Frame {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let mut column = Columns::new(row);
+        Ok(Self {
+            plane_id: column.next()?,
+            digest: column.next()?,
+            byte_class: column.next()?,
+            root: column.next()?,
+            path: column.path()?,
+            index: column.index()?,
+        })
+    }
+}
