@@ -52,7 +52,8 @@ pub(super) fn judged(evidence: &Evidence, scale: f64, settings: &VerificationSet
         return Judgement::new(Relation::Distinct, 1.0 - 0.5 * s.max(0.0) / settings.s_min, reason);
     }
     let strength = evidence.structure.map_or(0.0, |structure| structure.correlation.abs());
-    if evidence.code.is_none_or(|code| code.distance > settings.distance_max) && strength < STRUCTURE_PART_MIN {
+    if evidence.code.is_none_or(|code| code.distance > settings.distance_max) && strength < STRUCTURE_PART_MIN
+    {
         let reason = format!("a part is similar, but not the same: correlation {strength:.2}, S {s:.2}");
         return Judgement::new(Relation::Distinct, 0.5, reason);
     }
