@@ -44,6 +44,16 @@ pub(super) fn note(session: &Session<'_>, note: &GrowthNote) -> Result<(), Ledge
 }
 
 impl LedgerReader {
+    /// Every file that was taken up while it grew and is not finished.
+    pub fn growing_files(&self, mut visit: impl FnMut(i64)) -> Result<(), LedgerError> {
+        let mut statement = self.connection.prepare("SELECT file_id FROM growth")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            visit(row.get(0)?);
+        }
+        Ok(())
+    }
+
     /// By what a file is known again that was taken up while it grew; `None` for any other.
     pub fn growth_of(&self, root_id: i64, path: &RelativePath) -> Result<Option<GrowthRecord>, LedgerError> {
         let (folder, name) = path.split();
