@@ -107,6 +107,7 @@ fn file_claim(root_id: i64, at: usize) -> FileClaim {
         is_complete: true,
         only_grew: false,
         planes: vec![ClaimedPlane::default()],
+        probes: Vec::new(),
     }
 }
 

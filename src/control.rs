@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json, to_value};
 
-use crate::service::Watchtower;
+use crate::service::{OrderError, Watchtower, Which};
 
 /// The socket's name in the state folder.
 pub const SOCKET_FILE: &str = "control.sock";
@@ -17,15 +18,66 @@ pub const SOCKET_FILE: &str = "control.sock";
 pub enum Request {
     /// How it stands.
     Status,
+    /// Take up nothing new, for this many seconds or until told otherwise.
+    Pause {
+        /// Seconds; none is without end.
+        for_s: Option<u64>,
+    },
+    /// Take up new files again.
+    Resume,
+    /// Walk the folders now, and say what was found; answered after the walk.
+    Rescan {
+        /// The name or the place of one root; none is all.
+        root: Option<String>,
+    },
+    /// Try again what was given up.
+    Retry {
+        /// Which files.
+        which: Which,
+    },
+}
+
+impl Request {
+    /// How long an answer may take; a walk takes as long as it takes.
+    fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Rescan { .. } => None,
+            Self::Retry { which: Which::All } => Some(Duration::from_secs(600)),
+            _ => Some(Duration::from_secs(10)),
+        }
+    }
 }
 
 /// Answers one request line.
-fn answer(watchtower: &Watchtower, line: &str) -> String {
-    let answer = match serde_json::from_str(line) {
-        Ok(Request::Status) => serde_json::to_value(watchtower.status()),
-        Err(error) => Ok(serde_json::json!({ "error": format!("cannot understand the request: {error}") })),
+async fn answer(watchtower: Watchtower, line: String) -> Value {
+    let followed = match serde_json::from_str(&line) {
+        Ok(request) => follow(watchtower, request).await,
+        Err(error) => Err(OrderError::NotUnderstood(error)),
     };
-    answer.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() })).to_string()
+    followed.unwrap_or_else(|error| json!({ "error": error.to_string() }))
+}
+
+async fn follow(watchtower: Watchtower, request: Request) -> Result<Value, OrderError> {
+    let answer = match request {
+        Request::Status => blocking(move || Ok(to_value(watchtower.status())?)).await?,
+        Request::Pause { for_s } => {
+            let pause = move || watchtower.pause(for_s.map(Duration::from_secs));
+            json!({ "pause": blocking(pause).await? })
+        }
+        Request::Resume => json!({ "ended": blocking(move || watchtower.resume()).await? }),
+        Request::Rescan { root } => json!({ "roots": watchtower.rescan(root).await? }),
+        Request::Retry { which } => {
+            json!({ "retried": blocking(move || watchtower.retry(&which)).await?.len() })
+        }
+    };
+    Ok(answer)
+}
+
+/// Does what waits for the ledger, off the runtime's workers.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OrderError> + Send + 'static,
+) -> Result<T, OrderError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(OrderError::Failed(error.to_string())))
 }
 
 /// Listens until the returned guard is dropped.
@@ -78,11 +130,7 @@ async fn serve(stream: tokio::net::UnixStream, watchtower: Watchtower) {
     let (reader, mut writer) = stream.into_split();
     let mut lines = tokio::io::BufReader::new(reader.take(REQUEST_BYTES_MAX)).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let watchtower = watchtower.clone();
-        let Ok(mut text) = tokio::task::spawn_blocking(move || answer(&watchtower, &line)).await else {
-            return;
-        };
-        text.push('\n');
+        let text = format!("{}\n", answer(watchtower.clone(), line).await);
         if writer.write_all(text.as_bytes()).await.is_err() {
             return;
         }
@@ -92,11 +140,11 @@ async fn serve(stream: tokio::net::UnixStream, watchtower: Watchtower) {
 /// Asks the service that works on this state folder; `None` when none does.
 ///
 /// # Errors
-/// When the socket may not be used, or whoever is behind it does not answer within 10 seconds.
+/// When the socket may not be used, or whoever is behind it does not answer within its time (10 seconds for a short
+/// question).
 #[cfg(unix)]
-pub fn ask(state_dir: &Path, request: &Request) -> std::io::Result<Option<serde_json::Value>> {
+pub fn ask(state_dir: &Path, request: &Request) -> std::io::Result<Option<Value>> {
     use std::io::{BufRead, BufReader, Error, ErrorKind, Write};
-    const PATIENCE: Duration = Duration::from_secs(10);
     let path = state_dir.join(SOCKET_FILE);
     let named = |what: &str, error: &Error| {
         Error::new(error.kind(), format!("{what} at {}: {error}", path.display()))
@@ -113,8 +161,8 @@ pub fn ask(state_dir: &Path, request: &Request) -> std::io::Result<Option<serde_
         }
         Err(error) => return Err(named("cannot use the socket", &error)),
     };
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(request.patience())?;
+    stream.set_write_timeout(request.patience())?;
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
     let mut text = String::new();
@@ -129,7 +177,7 @@ pub fn ask(state_dir: &Path, request: &Request) -> std::io::Result<Option<serde_
 /// # Errors
 /// Never.
 #[cfg(not(unix))]
-pub fn ask(_state_dir: &Path, _request: &Request) -> std::io::Result<Option<serde_json::Value>> {
+pub fn ask(_state_dir: &Path, _request: &Request) -> std::io::Result<Option<Value>> {
     Ok(None)
 }
 

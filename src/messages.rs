@@ -7,7 +7,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use dashmap::DashSet;
@@ -27,12 +27,13 @@ pub struct SeenFile {
     pub ticket: Ticket,
 }
 
-/// A file that passed every gate: at rest, without a writer, whole; and that the ledger knows to be in work.
+/// A file that passed every gate (at rest, without a writer, whole), or planes that are written of one that grows; the
+/// ledger knows it to be in work.
 pub struct SettledFile {
     /// Who it is.
     pub ticket: Ticket,
     /// What is known of it.
-    pub file: FileContext,
+    pub file: Arc<FileContext>,
     /// The planes that are still to be done, as positions in `container.planes()`, with the digest of the same plane
     /// in the version before.
     pub todo: Vec<(usize, Option<PixelDigest>)>,
@@ -166,10 +167,21 @@ pub struct Ticket {
 #[derive(Debug, Clone, Default)]
 pub struct InWork(Arc<DashSet<(i64, RelativePath)>>);
 
-/// Takes the file out of [`InWork`] when the last ticket has gone.
+/// Takes the file out of [`InWork`] when the last ticket has gone; that of a part does nothing of its own.
 struct WorkMark {
-    in_work: InWork,
-    key: (i64, RelativePath),
+    entry: Option<(InWork, (i64, RelativePath))>,
+    _whole: Option<Arc<WorkMark>>,
+}
+
+/// Tells whether anything of a part of a file is in work.
+#[derive(Clone)]
+pub struct PartWatch(Weak<WorkMark>);
+
+impl PartWatch {
+    /// Whether every ticket of the part has gone.
+    pub fn is_done(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 }
 
 impl InWork {
@@ -198,7 +210,7 @@ impl InWork {
             claim: None,
             plane: None,
             seen_at: Instant::now(),
-            _mark: Arc::new(WorkMark { in_work: self.clone(), key }),
+            _mark: Arc::new(WorkMark { entry: Some((self.clone(), key)), _whole: None }),
             _hold: None,
         })
     }
@@ -206,7 +218,9 @@ impl InWork {
 
 impl Drop for WorkMark {
     fn drop(&mut self) {
-        self.in_work.0.remove(&self.key);
+        if let Some((in_work, key)) = &self.entry {
+            in_work.0.remove(key);
+        }
     }
 }
 
@@ -233,6 +247,14 @@ impl Ticket {
     #[must_use]
     pub fn with_stat(&self, stat: FileStat) -> Self {
         Self { stat: Some(stat), ..self.clone() }
+    }
+
+    /// The same file, for a part of the work on it; and the way to learn when no ticket of that part is left.
+    #[must_use]
+    pub fn part(&self) -> (Self, PartWatch) {
+        let mark = Arc::new(WorkMark { entry: None, _whole: Some(self._mark.clone()) });
+        let watch = PartWatch(Arc::downgrade(&mark));
+        (Self { _mark: mark, ..self.clone() }, watch)
     }
 
     /// Where the file is now.
@@ -271,5 +293,20 @@ mod tests {
         assert_eq!(plane.to_string(), "/data/plate/a/b.tif t0p0z0c0");
         drop(plane);
         assert!(in_work.is_empty());
+    }
+
+    #[test]
+    fn a_part_of_a_file_is_done_before_the_file_is() {
+        let root = Arc::new(Root { id: 1, name: "plate".into(), path: "/data/plate".into() });
+        let in_work = InWork::default();
+        let ticket = in_work.ticket(&root, RelativePath::new("a.nd2")).unwrap();
+        let (part, watch) = ticket.part();
+        let plane = part.of_plane(PlaneIndex::default());
+        drop(part);
+        assert!(!watch.is_done());
+        drop(ticket);
+        assert!(!in_work.is_empty(), "its part holds it");
+        drop(plane);
+        assert!(watch.is_done() && in_work.is_empty());
     }
 }

@@ -11,6 +11,7 @@ use crate::reports::ObjectTables;
 use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::decoder::{self, Decoder};
 use crate::stages::hasher::Hasher;
+use crate::stages::pause::PauseSwitch;
 use crate::stages::registrar::Registrar;
 use crate::stages::reporter::{self, Reporter};
 use crate::stages::segmenter::{self, Segmenter};
@@ -65,6 +66,8 @@ pub struct Resources {
     pub budget: ByteBudget,
     /// The gate before the output disk.
     pub space: SpaceGate,
+    /// The gate that an operator shuts.
+    pub pause: PauseSwitch,
     /// Files that are in work.
     pub in_work: InWork,
     /// Where to look sooner.
@@ -108,14 +111,19 @@ pub async fn run_generation(
     let (watcher, watch) =
         Watcher::new(plan.watcher, reader()?, shared.ledger.clone(), in_work, shared.hints);
     let (budget, limits) = (shared.budget.clone(), plan.settler.limits);
-    let (settler, waiting) =
-        Settler::new(plan.settler, shared.books.clone(), shared.io.clone(), generation.drain.clone());
+    let (settler, waiting) = Settler::new(
+        plan.settler,
+        shared.books.clone(),
+        shared.io.clone(),
+        shared.pause.clone(),
+        generation.drain.clone(),
+    );
     let memory = (shared.budget, shared.io.clone());
     let decoder = Decoder::new(
         plan.decoder,
         shared.books.clone(),
         memory,
-        shared.space.clone(),
+        (shared.space.clone(), shared.pause),
         generation.drain.clone(),
     );
     let pools = (shared.cpu.clone(), shared.io.clone());

@@ -1,9 +1,11 @@
 //! Where log messages go: stderr (journald under systemd), and a file in the output folder that is rotated by size.
 
+mod journal;
 mod rotation;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use indicatif::ProgressBar;
@@ -15,6 +17,7 @@ use tracing_subscriber::{Layer, fmt};
 
 use crate::settings::{LogFormat, LogLevel, LogSettings};
 
+use journal::Prioritized;
 use rotation::RotatingFile;
 
 /// Starts logging. While a progress bar is drawn only warnings come to stderr, above the bar; rejected files are
@@ -42,9 +45,15 @@ pub(super) fn start(settings: &LogSettings, output: &Path, bar: Option<&Progress
         None => (BoxMakeWriter::new(io::stderr), Targets::new().with_default(level)),
     };
     let stderr = fmt::layer().with_writer(writer).with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
-    let stderr = if json { stderr.json().boxed() } else { stderr.with_target(false).boxed() };
+    let stderr = match (json, journal::is_stderr()) {
+        (true, false) => stderr.json().boxed(),
+        (false, false) => stderr.with_target(false).boxed(),
+        // an object stays whole, with its time: `journalctl -o cat` gives it back
+        (true, true) => stderr.json().map_event_format(Prioritized).boxed(),
+        (false, true) => stderr.with_target(false).without_time().map_event_format(Prioritized).boxed(),
+    };
     let file = if settings.file {
-        let folder = output.join("logs");
+        let folder = log_folder(std::env::var_os("LOGS_DIRECTORY"), output);
         std::fs::create_dir_all(&folder)?;
         let file = RotatingFile::open(folder.join("scopewatch.log"), rotation::BYTES_MAX)?;
         let layer = fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
@@ -58,6 +67,13 @@ pub(super) fn start(settings: &LogSettings, output: &Path, bar: Option<&Progress
     Ok(())
 }
 
+/// The folder that systemd made for logs (`LogsDirectory=`, the first where there are several), or one in the output
+/// folder.
+fn log_folder(from_systemd: Option<OsString>, output: &Path) -> PathBuf {
+    let first = from_systemd.as_ref().and_then(|folders| std::env::split_paths(folders).next());
+    first.filter(|folder| folder.is_absolute()).unwrap_or_else(|| output.join("logs"))
+}
+
 /// Writes to stderr while the bar is away, so that neither tears the other.
 struct AboveBar(ProgressBar);
 
@@ -68,5 +84,18 @@ impl Write for AboveBar {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_go_where_systemd_says() {
+        let folder = |said: Option<&str>| log_folder(said.map(OsString::from), Path::new("/out"));
+        assert_eq!(folder(None), Path::new("/out/logs"));
+        assert_eq!(folder(Some("/var/log/scopewatch:/var/log/other")), Path::new("/var/log/scopewatch"));
+        assert_eq!(folder(Some("")), Path::new("/out/logs"));
     }
 }

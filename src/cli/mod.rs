@@ -1,14 +1,22 @@
 //! The command line: one word, one deed. Text for people on stdout, `--json` for programs, logs on stderr.
 
 mod check_config;
+mod compare;
+mod demo;
 mod explain;
 mod file_error;
 mod inspect;
 mod logging;
+mod order;
+mod pause;
+mod register;
+mod rescan;
+mod retry;
 mod run;
 mod scan;
 mod segment;
 mod status;
+mod synth;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -33,9 +41,17 @@ enum Command {
     Scan(scan::ScanArgs),
     Inspect(inspect::InspectArgs),
     Segment(segment::SegmentArgs),
+    Compare(compare::CompareArgs),
+    Register(register::RegisterArgs),
     Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
+    Retry(retry::RetryArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
+    Rescan(rescan::RescanArgs),
     CheckConfig(check_config::CheckConfigArgs),
+    Synth(synth::SynthArgs),
+    Demo(demo::DemoArgs),
 }
 
 /// How a command ended; the numbers are part of the contract.
@@ -120,9 +136,17 @@ pub fn main() -> ExitCode {
         Command::Scan(args) => scan::main(args),
         Command::Inspect(args) => inspect::main(&args),
         Command::Segment(args) => segment::main(&args),
+        Command::Compare(args) => compare::main(&args),
+        Command::Register(args) => register::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Explain(args) => explain::main(&args),
+        Command::Retry(args) => retry::main(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
+        Command::Rescan(args) => rescan::main(&args),
         Command::CheckConfig(args) => check_config::main(&args),
+        Command::Synth(args) => synth::main(&args),
+        Command::Demo(args) => demo::main(&args),
     };
     let exit = ended.unwrap_or_else(|failure| {
         eprintln!("error: {:#}", failure.error);

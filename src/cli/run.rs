@@ -95,8 +95,9 @@ pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 async fn serve(service: Service) -> Result<Outcome, ServiceError> {
     let (end_signals, signals_end) = oneshot::channel();
-    let signals = tokio::spawn(obey_signals(service.shutdown(), signals_end));
     let watchtower = service.watchtower();
+    let signals = tokio::spawn(obey_signals(watchtower.clone(), signals_end));
+    let heart = tokio::spawn(service::beat(watchtower.clone()));
     #[cfg(unix)]
     let _socket = control::listen(watchtower.state_dir(), watchtower.clone()).inspect_err(
         |error| warn!(%error, "nobody can ask how this process stands: the socket cannot be made"),
@@ -106,6 +107,7 @@ async fn serve(service: Service) -> Result<Outcome, ServiceError> {
         info!(version = env!("CARGO_PKG_VERSION"), "READY");
     };
     let finished = service.run(on_ready).await;
+    heart.abort();
     drop(end_signals);
     // the task only waits; its end says nothing
     let _ = signals.await;

@@ -4,6 +4,7 @@
 //! lists its planes; [`Container::read_plane`] decodes one. Nothing here knows paths, clocks or threads' pools.
 
 pub mod error;
+pub mod growing;
 pub mod limits;
 pub mod metadata;
 pub mod nd2;
@@ -14,6 +15,7 @@ pub mod tiff;
 use std::io::{Read, Seek};
 
 pub use error::{FormatError, FormatErrorKind};
+pub use growing::{ByteRange, Growing, Hint};
 pub use limits::Limits;
 pub use metadata::{Channel, Dims, Format, Metadata, PlaneEntry, Position};
 pub use plane::{Plane, Samples};
@@ -39,6 +41,22 @@ pub trait Container: Send {
     /// # Panics
     /// When `plane_index` is not below `planes().len()`.
     fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError>;
+
+    /// A number that stands for what the plane is made of: which bytes of the file, and how they are read. Two readings
+    /// of a file take the same samples for a plane when the numbers agree. `None` where a file cannot grow.
+    fn place(&self, plane_index: usize) -> Option<u64> {
+        let _ = plane_index;
+        None
+    }
+
+    /// Bytes that stay as they are while the file only grows: of its head, of the first plane listed and of the last.
+    /// None where a file cannot grow.
+    ///
+    /// # Errors
+    /// As for [`Self::read_plane`].
+    fn steady_bytes(&mut self) -> Result<Vec<ByteRange>, FormatError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Opens a finished container.

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use crate::analysis::segmentation::table::text_cell;
+
 /// Writes rows, cell by cell.
 pub(super) struct CsvWriter<W> {
     out: W,
@@ -23,16 +25,10 @@ impl<W: Write> CsvWriter<W> {
         self.end_row()
     }
 
-    /// Text, quoted where it must be. Text that a spreadsheet could run, or that begins with an apostrophe, gets an
-    /// apostrophe in front: who strips one leading apostrophe has the text as it was.
+    /// Text, quoted and guarded as [`text_cell`] says.
     pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
         self.separate()?;
-        let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) { "'" } else { "" };
-        if text.contains([',', '"', '\n', '\r']) {
-            write!(self.out, "\"{guard}{}\"", text.replace('"', "\"\""))
-        } else {
-            write!(self.out, "{guard}{text}")
-        }
+        self.out.write_all(text_cell(text).as_bytes())
     }
 
     /// Text that may be unknown: an empty cell.

@@ -1,7 +1,10 @@
 //! One process at work on one output folder: opens what the pipeline shares, keeps it running, ends it in order.
 
+mod heartbeat;
+mod orders;
 mod plan;
 mod signals;
+mod vitals;
 mod watchtower;
 
 use std::collections::BTreeSet;
@@ -26,11 +29,14 @@ use crate::platform::process;
 use crate::reports::{CurrentTables, ObjectTables, ReportNotice, ReportOptions, ReportWriter, next_refresh};
 use crate::settings::{Folders, Settings};
 use crate::stages::bookkeeping::{Bookkeeping, Progress};
+use crate::stages::pause::PauseSwitch;
 use crate::stages::space::SpaceGate;
 use crate::stages::watcher::Hints;
 use crate::store::{Ledger, LedgerError, LedgerNotice, LedgerOptions, LedgerReader};
 use crate::tuning::{self, Shares, Sharing};
 
+pub use heartbeat::beat;
+pub use orders::{OrderError, Which, pause_for, retry};
 pub use signals::{notify, obey_signals};
 pub use watchtower::{IncompleteFile, Status, Watchtower, incomplete_files};
 
@@ -121,6 +127,8 @@ impl Service {
         let tables = ObjectTables::new(&state_dir, output.join("objects"));
         let attempts_max = if task.once { 1 } else { task.settings.pipeline.attempts_max };
         let reader = LedgerReader::open(&state_dir)?;
+        // whoever scans finished folders wants it now
+        let pause = PauseSwitch::new(if task.once { None } else { reader.pause()? });
         let books = Bookkeeping::new(
             (ledger.handle(), reader),
             io.clone(),
@@ -141,6 +149,7 @@ impl Service {
             io,
             budget: ByteBudget::new(memory_bytes),
             space,
+            pause,
             in_work: InWork::default(),
             hints: Arc::new(Hints::default()),
             picture_bytes: count_pictures(output.join("objects")),
@@ -158,6 +167,7 @@ impl Service {
             progress: self.progress.clone(),
             view: self.view.clone(),
             watched: self.plan.watcher.clone(),
+            timeouts: self.task.settings.pipeline,
             started: self.started,
             run_id: self.run_id.clone(),
         }

@@ -8,7 +8,7 @@ use crate::paths::Root;
 use crate::pipeline::Plan;
 use crate::settings::{Keep, Settings};
 use crate::stages::channels::ChannelChoice;
-use crate::stages::settler::{self, Patience};
+use crate::stages::settler::{self, GrowingSettings, Patience};
 use crate::stages::watcher::{self, FileFilter, WatchedRoot};
 use crate::stages::{decoder, segmenter};
 
@@ -16,9 +16,14 @@ use super::Task;
 
 /// Tells every stage what it needs of the settings.
 pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
-    let Settings { watch, output, limits, pipeline, segmentation, identity, .. } = &task.settings;
+    let Settings { watch, growing, output, limits, pipeline, segmentation, identity, .. } = &task.settings;
     let rest = |quiet_period| if task.once { Duration::ZERO } else { quiet_period };
     let incomplete_after = rest(watch.incomplete_after);
+    let patience = |quiet_period| Patience {
+        quiet_period: rest(quiet_period),
+        incomplete_after,
+        stalled_after_min: growing.stalled_after_min,
+    };
     // the watcher says which these are: a share may be mounted after the start
     let network_roots = Arc::default();
     let only = task.only.iter().cloned().chain(std::iter::repeat_with(Vec::new));
@@ -36,14 +41,16 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
             scan_interval: watch.scan_interval,
             once: task.once,
             network_roots: Arc::clone(&network_roots),
+            rescans: watcher::Rescans::default(),
         },
         settler: settler::Settings {
-            patience: Patience { quiet_period: rest(watch.quiet_period), incomplete_after },
-            patience_network: Patience { quiet_period: rest(watch.quiet_period_network), incomplete_after },
+            patience: patience(watch.quiet_period),
+            patience_network: patience(watch.quiet_period_network),
             network_roots,
             once: task.once,
             limits: *limits,
             patterns: identity.patterns.clone(),
+            growing: GrowingSettings { enabled: growing.enabled, frame_shapes: growing.nd2_frames.clone() },
         },
         decoder: decoder::Settings {
             interruptions_max: pipeline.interruptions_max,

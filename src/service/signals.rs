@@ -1,17 +1,22 @@
 //! Signals to this process, and words to the service manager.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::actor::Shutdown;
+use super::Watchtower;
+
+/// What the last lines and tables may take after the drain.
+const LAST_LINES: Duration = Duration::from_secs(60);
 
 /// Waits for SIGTERM or SIGINT: the first drains, the second ends the process at once.
-pub async fn obey_signals(shutdown: Shutdown, ended: oneshot::Receiver<()>) {
+pub async fn obey_signals(watchtower: Watchtower, ended: oneshot::Receiver<()>) {
     let wait = async {
         next_signal().await;
         info!("told to end: finishing what is in work; a second signal ends at once");
-        notify::stopping();
-        shutdown.drain.cancel();
+        notify::stopping(watchtower.timeouts.drain_timeout + LAST_LINES);
+        watchtower.supervision.shutdown.drain.cancel();
         next_signal().await;
         warn!("told to end at once");
         std::process::exit(130);
@@ -39,6 +44,8 @@ async fn next_signal() {
 
 /// What the service manager is told. Nothing happens where there is none.
 pub mod notify {
+    use std::time::Duration;
+
     #[cfg(target_os = "linux")]
     use sd_notify::NotifyState;
 
@@ -48,10 +55,37 @@ pub mod notify {
         tell(&[NotifyState::Ready]);
     }
 
-    /// The service is about to end.
-    pub fn stopping() {
+    /// The service is about to end, which takes at most `patience`.
+    pub fn stopping(patience: Duration) {
         #[cfg(target_os = "linux")]
-        tell(&[NotifyState::Stopping]);
+        {
+            let patience_us = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);
+            tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(patience_us)]);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = patience;
+    }
+
+    /// How the service stands, in one line.
+    pub fn status(text: &str) {
+        #[cfg(target_os = "linux")]
+        tell(&[NotifyState::Status(text)]);
+        #[cfg(not(target_os = "linux"))]
+        let _ = text;
+    }
+
+    /// The service is well.
+    pub fn watchdog() {
+        #[cfg(target_os = "linux")]
+        tell(&[NotifyState::Watchdog]);
+    }
+
+    /// In which time the manager wants a sign of life; `None` where it wants none.
+    pub fn watchdog_period() -> Option<Duration> {
+        #[cfg(target_os = "linux")]
+        return sd_notify::watchdog_enabled().filter(|period| !period.is_zero());
+        #[cfg(not(target_os = "linux"))]
+        None
     }
 
     #[cfg(target_os = "linux")]

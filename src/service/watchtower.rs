@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 use crate::actor::{ByteBudgetSnapshot, StageSnapshot, Supervision, SupervisorStatus};
 use crate::pipeline::{Resources, View};
 use crate::platform::process::{self, ResidentMemory};
+use crate::settings::PipelineSettings;
 use crate::stages::bookkeeping::{Progress, ProgressSnapshot};
 use crate::stages::settler::WaitingFile;
 use crate::stages::watcher::{self, RootStatus};
-use crate::store::{Counts, FileLocation, FileState, LedgerError, LedgerReader};
+use crate::store::{Counts, FileLocation, FileState, LedgerError, LedgerReader, Pause};
 
 /// The service as others see it: for `status` and for progress bars. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ pub struct Watchtower {
     pub(super) progress: Arc<Progress>,
     pub(super) view: Arc<Mutex<View>>,
     pub(super) watched: watcher::Settings,
+    pub(super) timeouts: PipelineSettings,
     pub(super) started: Instant,
     pub(super) run_id: String,
 }
@@ -40,6 +42,8 @@ pub struct Status {
     pub uptime_s: f64,
     /// Running, draining and so on.
     pub supervisor: SupervisorStatus,
+    /// The pause that an operator has ordered; null while there is none.
+    pub pause: Option<Pause>,
     /// For how long the output disk has been too full, in seconds; null while it is not.
     pub disk_full_s: Option<f64>,
     /// The roots.
@@ -106,7 +110,7 @@ pub fn incomplete_files(reader: &LedgerReader) -> Result<Vec<IncompleteFile>, Le
 impl Watchtower {
     /// How the service stands now. Reads the ledger: call it off the runtime's workers.
     pub fn status(&self) -> Status {
-        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let view = self.view();
         let (n_waiting, waiting) = view.waiting.snapshot(20);
         let ResidentMemory { now_bytes, peak_bytes } = process::resident_memory();
         let reader = LedgerReader::open(&self.resources.state_dir).ok();
@@ -116,6 +120,7 @@ impl Watchtower {
             run_id: self.run_id.clone(),
             uptime_s: self.started.elapsed().as_secs_f64(),
             supervisor: (*self.supervision.status.current()).clone(),
+            pause: self.resources.pause.current(),
             disk_full_s: self.resources.space.paused_for().map(|paused| paused.as_secs_f64()),
             roots: view.watch.snapshot(),
             n_waiting,
@@ -129,6 +134,10 @@ impl Watchtower {
             resident_bytes: [now_bytes, peak_bytes],
             n_workers: self.resources.cpu.snapshot().n_threads,
         }
+    }
+
+    pub(super) fn view(&self) -> View {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What this run has done so far.

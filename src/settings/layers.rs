@@ -185,7 +185,7 @@ fn check_ranges(merged: &BTreeMap<String, Value>) -> Result<(), SettingsError> {
 ///
 /// # References
 /// Wagner and Fischer, "The string-to-string correction problem", J. ACM 21 (1974), by rows.
-fn edit_distance(a: &str, b: &str) -> usize {
+pub(crate) fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, letter_a) in a.chars().enumerate() {

@@ -19,9 +19,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::identity::IdentityPatterns;
 use crate::formats::Limits;
+use crate::formats::growing::FrameShape;
 
 pub use error::SettingsError;
 pub use folders::{Folders, check_folders, resolve_folders};
+pub(crate) use layers::edit_distance;
 pub use layers::{DEFAULT_TOML, Override, environment};
 use raw::RawSettings;
 
@@ -30,6 +32,8 @@ use raw::RawSettings;
 pub struct Settings {
     /// What is watched, and when a file counts as written.
     pub watch: WatchSettings,
+    /// How files are read that are still being written.
+    pub growing: GrowingSettings,
     /// Where results go, and how much of them.
     pub output: OutputSettings,
     /// What the process may use of the machine.
@@ -65,6 +69,17 @@ pub struct WatchSettings {
     pub incomplete_after: Duration,
     /// Folders below a root that are descended into, one inside the other.
     pub depth_max: usize,
+}
+
+/// How files are read that are still being written.
+#[derive(Debug, Clone)]
+pub struct GrowingSettings {
+    /// Whether planes are taken up while their file grows.
+    pub enabled: bool,
+    /// Shapes of ND2 frames that cameras of this machine write.
+    pub nd2_frames: Vec<FrameShape>,
+    /// The shortest time without a new plane after which an acquisition may count as stalled.
+    pub stalled_after_min: Duration,
 }
 
 /// Where results go, and how much of them.
@@ -212,9 +227,11 @@ impl TryFrom<RawSettings> for Settings {
     type Error = SettingsError;
 
     fn try_from(raw: RawSettings) -> Result<Self, SettingsError> {
-        let RawSettings { watch, output, resources, limits, pipeline, segmentation, identity, log } = raw;
+        let RawSettings { watch, growing, output, resources, limits, pipeline, segmentation, identity, log } =
+            raw;
         Ok(Self {
             watch: watch.try_into()?,
+            growing: growing.try_into()?,
             output: output.try_into()?,
             resources: ResourceSettings {
                 workers: (resources.workers > 0).then_some(resources.workers),
@@ -263,6 +280,22 @@ impl TryFrom<raw::RawWatch> for WatchSettings {
             scan_interval: Duration::from_millis(raw.scan_interval_ms),
             incomplete_after: Duration::from_secs(raw.incomplete_after_s),
             depth_max: raw.depth_max,
+        })
+    }
+}
+
+impl TryFrom<raw::RawGrowing> for GrowingSettings {
+    type Error = SettingsError;
+
+    fn try_from(raw: raw::RawGrowing) -> Result<Self, SettingsError> {
+        let shape = |text: String| {
+            let expected = "columns x rows and a type, such as \"2048x2044 uint16\"";
+            text.parse().map_err(|_| SettingsError::Text { key: "growing.nd2_frames", value: text, expected })
+        };
+        Ok(Self {
+            enabled: raw.enabled,
+            nd2_frames: raw.nd2_frames.into_iter().map(shape).collect::<Result<_, _>>()?,
+            stalled_after_min: Duration::from_millis(raw.stalled_after_min_ms),
         })
     }
 }

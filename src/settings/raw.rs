@@ -13,6 +13,7 @@ pub(super) const RANGES: &[(&str, u64, u64)] = &[
     ("watch.scan_interval_ms", 100, 86_400_000),
     ("watch.incomplete_after_s", 1, 604_800),
     ("watch.depth_max", 0, 256),
+    ("growing.stalled_after_min_ms", 0, 86_400_000),
     ("output.label_disk_budget_mb", 0, 1_000_000_000),
     ("output.free_space_min_mb", 0, 1_000_000_000),
     ("output.current_interval_ms", 100, 3_600_000),
@@ -35,6 +36,7 @@ pub(super) const RANGES: &[(&str, u64, u64)] = &[
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSettings {
     pub(super) watch: RawWatch,
+    pub(super) growing: RawGrowing,
     pub(super) output: RawOutput,
     pub(super) resources: RawResources,
     pub(super) limits: RawLimits,
@@ -55,6 +57,14 @@ pub(super) struct RawWatch {
     pub(super) scan_interval_ms: u64,
     pub(super) incomplete_after_s: u64,
     pub(super) depth_max: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGrowing {
+    pub(super) enabled: bool,
+    pub(super) nd2_frames: Vec<String>,
+    pub(super) stalled_after_min_ms: u64,
 }
 
 #[derive(Debug, Deserialize)]

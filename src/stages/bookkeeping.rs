@@ -15,8 +15,9 @@ use crate::paths::RelativePath;
 use crate::platform::filesystem;
 use crate::reports::{ObjectTables, Part, PartError};
 use crate::store::{
-    Alert, Claimed, Confirmed, FileClaim, FileFinished, FileNote, FileRejection, FileState, FileTicket,
-    LedgerError, LedgerHandle, LedgerReader, PlaneDone, PlaneFailed, PlaneFailure, PlaneFinished, Reply,
+    Alert, Claimed, Confirmed, FileClaim, FileExtension, FileFinished, FileNote, FileRejection, FileState,
+    FileTicket, GrowthNote, GrowthRecord, LedgerError, LedgerHandle, LedgerReader, PlaneClaim, PlaneDone,
+    PlaneFailed, PlaneFailure, PlaneFinished, Reply,
 };
 use crate::units::PlaneIndex;
 
@@ -117,6 +118,35 @@ impl Bookkeeping {
     /// Takes a file up.
     pub async fn claim_file(&self, request: FileClaim) -> Result<Claimed, StageError> {
         self.ask(|ledger, reply| ledger.claim_file(request, reply)).await
+    }
+
+    /// Lists more planes of a file that grows.
+    pub async fn extend_file(&self, more: FileExtension) -> Result<Vec<PlaneClaim>, StageError> {
+        self.ask(|ledger, reply| ledger.extend_file(more, reply)).await
+    }
+
+    /// Notes whether planes of a growing file still come; nobody waits for it.
+    pub fn note_growth(&self, note: GrowthNote) {
+        self.ledger.note_growth(note, Box::new(|_| ()));
+    }
+
+    /// Gives a claim up because the file is another one now.
+    pub async fn reopen_file(&self, claim: FileTicket, reason: String) -> Result<(), StageError> {
+        self.ask(|ledger, reply| ledger.reopen_file(claim, reason, reply)).await
+    }
+
+    /// By what a file is known again that was taken up while it grew. Reads the ledger: call it off the runtime's
+    /// workers.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn growth_of(&self, root_id: i64, path: &RelativePath) -> Result<Option<GrowthRecord>, LedgerError> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner).growth_of(root_id, path)
+    }
+
+    /// Writes an alert down; nobody waits for it.
+    pub fn alert(&self, alert: Alert) {
+        self.ledger.emit_alert(alert, Box::new(|_| ()));
     }
 
     /// Rejects a file that cannot be taken up.

@@ -5,15 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
 use crate::actor::{ByteBudget, BytePermit, Charged, IoPool, Stage, StageError, StageOutbox};
 use crate::analysis::hashing::{self, PixelDigest};
 use crate::analysis::segmentation;
-use crate::formats::{Container, FormatError, FormatErrorKind, PlaneEntry};
+use crate::formats::{Container, FormatError, FormatErrorKind, Plane, PlaneEntry};
 use crate::messages::{DecodedImage, FileContext, SettledFile, Ticket};
 use crate::platform::filesystem;
 use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::channels::{self, ChannelChoice};
+use crate::stages::pause::PauseSwitch;
 use crate::stages::space::SpaceGate;
 use crate::store::PlaneDone;
 use crate::units::PlaneIndex;
@@ -34,6 +36,7 @@ pub struct Decoder {
     budget: ByteBudget,
     io: IoPool,
     space: SpaceGate,
+    pause: PauseSwitch,
     stop: CancellationToken,
     places: Arc<Semaphore>,
 }
@@ -48,11 +51,11 @@ impl Decoder {
         settings: Settings,
         books: Bookkeeping,
         (budget, io): (ByteBudget, IoPool),
-        space: SpaceGate,
+        (space, pause): (SpaceGate, PauseSwitch),
         stop: CancellationToken,
     ) -> Self {
         let places = Arc::new(Semaphore::new(PLANES_IN_WORK_MAX));
-        Self { settings, books, budget, io, space, stop, places }
+        Self { settings, books, budget, io, space, pause, stop, places }
     }
 
     /// Reserves the bytes of one plane in its turn, so that planes in work can always be finished.
@@ -89,10 +92,11 @@ impl Stage for Decoder {
             let reason = format!("the process ended {interruptions} times while this file was in work");
             self.books.fail_plane(&blamed, Self::NAME, reason, true).await?;
         }
-        let reader = Reader { file: Arc::new(file), container: Arc::new(Mutex::new(container)) };
+        let reader = Reader { file, container: Arc::new(Mutex::new(container)) };
         let reads = TaskTracker::new();
         let mut is_begun = false;
         for (position, previous_digest) in todo {
+            self.pause.pass(out.counters(), &self.stop).await;
             self.space.pass(out.counters(), &self.stop).await;
             if self.stop.is_cancelled() {
                 reads.close();
@@ -130,6 +134,10 @@ impl Stage for Decoder {
             out.send_when(ticket, reads.track_future(job.run(permit))).await?;
         }
         reads.close();
+        if !reader.file.container_complete {
+            // the rest of the file is still to come
+            return Ok(());
+        }
         let books = self.books.clone();
         out.send_when(ticket.clone(), async move {
             reads.wait().await;
@@ -195,9 +203,17 @@ impl PlaneJob {
                 books.finish_plane(&ticket, unchanged(&file, entry.index, digest)).await?;
                 Ok(None)
             }
+            Ok((plane, _)) if !file.container_complete && may_be_unwritten(&plane) => {
+                debug!(file = %ticket, "ends in zeros: read again when its container is complete");
+                Ok(None)
+            }
             Ok((plane, digest)) => {
                 let image = DecodedImage { ticket, file, index: entry.index, plane, digest };
                 Ok(Some(Charged::new(image, permit)))
+            }
+            Err(error) if !file.container_complete => {
+                debug!(file = %ticket, %error, "not readable yet: read again when its container is complete");
+                Ok(None)
             }
             Err(error) => {
                 let path = ticket.absolute_path();
@@ -211,6 +227,14 @@ impl PlaneJob {
             }
         }
     }
+}
+
+/// Whether the last samples are zeros as where a file was given its size before its content. No camera writes a block of
+/// them; where a mask does, its plane only waits for the rest of its container.
+fn may_be_unwritten(plane: &Plane) -> bool {
+    const BLOCK_BYTES: usize = 4096;
+    let bytes = plane.samples.as_bytes();
+    bytes[bytes.len().saturating_sub(BLOCK_BYTES)..].iter().all(|byte| *byte == 0)
 }
 
 /// The entry of a plane that was read again and holds the same pixels: its results stand.

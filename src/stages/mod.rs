@@ -20,6 +20,7 @@ pub mod reporter;
 pub mod bookkeeping;
 pub mod channels;
 pub mod figures;
+pub mod pause;
 pub mod space;
 
 use crate::actor::Traceable;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use rusqlite::params;
 
-use super::groups;
-use super::registrations;
-use super::rows::{FileRow, PlaneRow};
+use super::rows::{Columns, FileRow, PlaneRow};
 use super::session::Session;
+use super::{groups, growth, registrations};
 use crate::store::{
-    Claimed, FileClaim, FileState, FileTicket, Identity, LedgerError, PlaneClaim, PlaneState,
+    Claimed, ClaimedPlane, FileClaim, FileExtension, FileState, FileTicket, Identity, LedgerError,
+    PlaneClaim, PlaneState,
 };
 use crate::units::PlaneIndex;
 
@@ -19,6 +19,7 @@ pub(super) fn claim(session: &Session<'_>, request: &FileClaim) -> Result<Claime
     let is_same = !is_first && !file.is_stale && file.stat == request.stat;
     let keeps_results = is_same || request.only_grew;
     let reason = reason(session, &file, (is_first, keeps_results));
+    let was_growing = !is_first && !file.is_complete;
     file.interruptions =
         if keeps_results { file.interruptions + u32::from(file.was_cut_off(session)) } else { 0 };
     file.is_begun = false;
@@ -35,17 +36,26 @@ pub(super) fn claim(session: &Session<'_>, request: &FileClaim) -> Result<Claime
     file.is_confirmed = false;
     file.quality_rank = request.quality_rank;
     save_description(session, file.id, request)?;
-    let planes = claim_planes(session, &mut file, request, keeps_results)?;
+    let (mut planes, n_misplaced) = claim_planes(session, &mut file, request, keeps_results)?;
+    if request.is_complete && was_growing && file.n_todo == 0 {
+        reread_one(session, &mut file, &mut planes)?;
+    }
     file.save(session)?;
     if is_rank_new {
         groups::rerank(session, file.id)?;
     }
-    file.set_state(session, FileState::Working, reason)?;
+    if request.is_complete {
+        file.set_state(session, FileState::Working, reason)?;
+    } else {
+        growth::save(session, file.id, (request.stat, &request.probes))?;
+        file.set_state(session, FileState::Growing, "its planes are taken up while it grows")?;
+    }
     Ok(Claimed {
         ticket: FileTicket { file_id: file.id, claim: file.claim },
         version: file.version,
         interruptions: file.interruptions,
         planes,
+        n_misplaced,
     })
 }
 
@@ -54,6 +64,8 @@ fn reason(session: &Session<'_>, file: &FileRow, (is_first, keeps_results): (boo
     let was_working = file.state == FileState::Working;
     if is_first {
         "taken up"
+    } else if keeps_results && !file.is_complete {
+        "taken up as a whole: it only grew since its planes were read"
     } else if !keeps_results {
         "taken up again: the file changed"
     } else if file.was_cut_off(session) {
@@ -84,17 +96,19 @@ fn save_description(session: &Session<'_>, file_id: i64, request: &FileClaim) ->
     Ok(())
 }
 
-/// Brings the planes of the ledger in line with those of the claim, and counts them.
+/// Brings the planes of the ledger in line with those of the claim, and counts them; and how many that were done are
+/// read from elsewhere now. A plane that a growing container does not name may still come.
 fn claim_planes(
     session: &Session<'_>,
     file: &mut FileRow,
     request: &FileClaim,
     keeps_results: bool,
-) -> Result<Vec<PlaneClaim>, LedgerError> {
+) -> Result<(Vec<PlaneClaim>, u64), LedgerError> {
     let mut known: BTreeMap<_, _> =
         PlaneRow::all(session, file.id)?.into_iter().map(|plane| (plane.index, plane)).collect();
     let mut planes = Vec::with_capacity(request.planes.len());
     let is_single = known.len() == 1 && request.planes.len() == 1;
+    let mut n_misplaced = 0;
     for claimed in &request.planes {
         if claimed.is_missing {
             planes.push(claim_of(claimed.index, PlaneState::Missing));
@@ -103,31 +117,107 @@ fn claim_planes(
         let identity = claimed.identity.completed_by(&request.identity);
         planes.push(match known.remove(&claimed.index) {
             Some(plane) => {
-                let mut claim = claim_known(session, plane, identity, keeps_results)?;
+                let is_misplaced = keeps_results && is_elsewhere(&plane, claimed.place);
+                n_misplaced += u64::from(is_misplaced && plane.state == PlaneState::Done);
+                let place = place_of(claimed);
+                let mut claim =
+                    claim_known(session, plane, (identity, place), keeps_results && !is_misplaced)?;
                 claim.previous_digest = claim.previous_digest.filter(|_| is_single);
                 claim
             }
             None => {
-                PlaneRow::insert(session, file.id, claimed.index, &identity)?;
+                PlaneRow::insert(session, file.id, claimed.index, (&identity, place_of(claimed)))?;
                 claim_of(claimed.index, PlaneState::Todo)
             }
         });
-    }
-    // backwards, since a file's first plane is the likeliest representative, which is then replaced once
-    for plane in known.values().rev() {
-        drop_plane(session, file, plane)?;
     }
     let count = |state| planes.iter().filter(|plane: &&PlaneClaim| plane.state == state).count() as i64;
     file.n_planes = planes.len() as i64;
     file.n_todo = count(PlaneState::Todo);
     file.n_rejected = count(PlaneState::Rejected);
+    // backwards, since a file's first plane is the likeliest representative, which is then replaced once
+    for plane in known.into_values().rev() {
+        if request.is_complete {
+            drop_plane(session, file, &plane)?;
+            continue;
+        }
+        let (identity, place) = (plane.identity.clone(), plane.place);
+        let left = claim_known(session, plane, (identity, place), keeps_results)?;
+        file.n_planes += 1;
+        file.n_todo += i64::from(left.state == PlaneState::Todo);
+        file.n_rejected += i64::from(left.state == PlaneState::Rejected);
+    }
     let n_missing = count(PlaneState::Missing);
     if file.n_missing != n_missing {
         // no line of their own will move the version on
         file.move_version_on(0);
         file.n_missing = n_missing;
     }
+    Ok((planes, n_misplaced))
+}
+
+/// Lists more planes of a growing file under its claim. Costs as much as the planes that are new.
+pub(super) fn extend(session: &Session<'_>, more: &FileExtension) -> Result<Vec<PlaneClaim>, LedgerError> {
+    let mut file = FileRow::of_ticket(session, more.ticket)?;
+    if file.is_complete {
+        return Err(LedgerError::Misuse(format!("{} grows no more", file.path.to_report())));
+    }
+    let mut planes = Vec::with_capacity(more.planes.len());
+    for claimed in &more.planes {
+        let identity = claimed.identity.completed_by(&more.identity);
+        let place = place_of(claimed);
+        planes.push(match PlaneRow::find_if_any(session, file.id, claimed.index)? {
+            Some(plane) => {
+                let was_open = plane.state == PlaneState::Todo;
+                let stays = !is_elsewhere(&plane, claimed.place);
+                let claim = claim_known(session, plane, (identity, place), stays)?;
+                file.n_todo += i64::from(claim.state == PlaneState::Todo && !was_open);
+                PlaneClaim { previous_digest: None, ..claim }
+            }
+            None => {
+                PlaneRow::insert(session, file.id, claimed.index, (&identity, place))?;
+                file.n_planes += 1;
+                file.n_todo += 1;
+                claim_of(claimed.index, PlaneState::Todo)
+            }
+        });
+    }
+    file.stat = more.stat;
+    file.save(session)?;
+    growth::save(session, file.id, (more.stat, &more.probes))?;
     Ok(planes)
+}
+
+/// Of a container that only grew and is complete now, one plane is read again: so it is compared with others as a whole,
+/// and its pixels are seen to stand.
+fn reread_one(
+    session: &Session<'_>,
+    file: &mut FileRow,
+    planes: &mut [PlaneClaim],
+) -> Result<(), LedgerError> {
+    let last = session.row_if_any(
+        "SELECT t, p, z, c FROM plane WHERE file_id = ?1 AND state = 'done' \
+         ORDER BY is_live DESC, t DESC, p DESC, z DESC, c DESC LIMIT 1",
+        [file.id],
+        |row| Columns::new(row).index(),
+    )?;
+    let claim = last.and_then(|index| planes.iter_mut().find(|claim| claim.index == index));
+    let Some(claim) = claim else { return Ok(()) };
+    let mut plane = PlaneRow::find(session, file.id, claim.index)?;
+    (plane.state, plane.is_reread) = (PlaneState::Todo, true);
+    plane.save(session)?;
+    claim.state = PlaneState::Todo;
+    file.n_todo += 1;
+    Ok(())
+}
+
+fn place_of(claimed: &ClaimedPlane) -> Option<i64> {
+    claimed.place.map(u64::cast_signed)
+}
+
+/// Whether a plane that was listed before is now read from other bytes, or in another way.
+fn is_elsewhere(plane: &PlaneRow, place: Option<u64>) -> bool {
+    plane.place.is_some_and(|known| place.map(u64::cast_signed) != Some(known))
 }
 
 fn claim_of(index: PlaneIndex, state: PlaneState) -> PlaneClaim {
@@ -137,12 +227,12 @@ fn claim_of(index: PlaneIndex, state: PlaneState) -> PlaneClaim {
 fn claim_known(
     session: &Session<'_>,
     mut plane: PlaneRow,
-    identity: Identity,
+    (identity, place): (Identity, Option<i64>),
     keeps_results: bool,
 ) -> Result<PlaneClaim, LedgerError> {
     let (state, attempts) = if keeps_results { (plane.state, plane.attempts) } else { (PlaneState::Todo, 0) };
-    if (state, attempts, &identity) != (plane.state, plane.attempts, &plane.identity) {
-        (plane.state, plane.attempts, plane.identity) = (state, attempts, identity);
+    if (state, attempts, &identity, place) != (plane.state, plane.attempts, &plane.identity, plane.place) {
+        (plane.state, plane.attempts, plane.identity, plane.place) = (state, attempts, identity, place);
         plane.save(session)?;
     }
     let previous_digest = plane.digest.filter(|_| state == PlaneState::Todo && !plane.is_reread);

@@ -98,6 +98,15 @@ pub(super) fn mapped_neighbours(
     Ok(grouping.map(|edge| if edge.a == *digest { edge.b } else { edge.a }).collect())
 }
 
+/// What a digest is to others, as far as it counts.
+pub(super) fn counted(
+    session: &Session<'_>,
+    digest: &PixelDigest,
+) -> Result<Vec<(&'static str, PixelDigest)>, LedgerError> {
+    let edges = of_digest(session, digest)?.into_iter().filter(|edge| edge.is_counted);
+    Ok(edges.map(|edge| (edge.relation.name(), if edge.a == *digest { edge.b } else { edge.a })).collect())
+}
+
 /// The edge between two digests.
 pub(super) fn between(
     session: &Session<'_>,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::outbox::{self, Content};
 use super::rows::{FileRow, PlaneRow};
 use super::session::Session;
-use super::{claim, groups};
+use super::{claim, groups, growth};
 use crate::paths::FileStat;
 use crate::store::{
     Confirmed, FileFinished, FileNote, FileRejection, FileState, FileTicket, Identity, LedgerError, Stream,
@@ -43,8 +43,9 @@ pub(super) fn note(session: &Session<'_>, note: &FileNote) -> Result<(), LedgerE
         if file.claim_run == session.run_id {
             return Ok(());
         }
-        file.interruptions += u32::from(file.was_cut_off(session));
     }
+    file.interruptions += u32::from(file.was_cut_off(session));
+    file.is_begun &= file.claim_run == session.run_id;
     let is_rank_new = file.stat.mtime_ns != note.stat.mtime_ns;
     if file.stat != note.stat {
         file.is_stale |= file.claim > 0;
@@ -58,14 +59,9 @@ pub(super) fn note(session: &Session<'_>, note: &FileNote) -> Result<(), LedgerE
         return Ok(());
     }
     file.set_state(session, note.state, &note.reason)?;
-    note.alert.as_ref().map_or(Ok(()), |alert| {
-        let content = outbox::alert_content(alert)
-            .with("file", file.path.to_report())
-            .with("root", file.root.as_str())
-            .with("state", file.state.name())
-            .with_all(&alert.fields);
-        outbox::emit(session, Stream::Alerts, &content)
-    })
+    note.alert
+        .as_ref()
+        .map_or(Ok(()), |alert| outbox::emit(session, Stream::Alerts, &outbox::file_alert(&file, alert)))
 }
 
 pub(super) fn confirm(
@@ -112,6 +108,7 @@ pub(super) fn finish(
     file.interruptions = 0;
     file.tabled_claim = file.claim;
     file.save(session)?;
+    growth::forget(session, file.id)?;
     file.set_state(session, state, rejection.as_deref().unwrap_or("every plane has its result"))?;
     Ok(FileFinished { version: file.version, is_unchanged, state })
 }
@@ -229,6 +226,9 @@ pub(super) fn release(session: &Session<'_>, ticket: FileTicket, reason: &str) -
     let mut file = FileRow::of_ticket(session, ticket)?;
     if file.state == FileState::Working {
         file.set_state(session, FileState::Waiting, reason)?;
+    } else if !file.is_complete {
+        file.is_begun = false;
+        file.save(session)?;
     }
     Ok(())
 }
@@ -243,6 +243,12 @@ pub(super) fn release_all(session: &Session<'_>, reason: &str) -> Result<u64, Le
     for file_id in &files {
         FileRow::of_id(session, *file_id)?.set_state(session, FileState::Waiting, reason)?;
     }
+    // files that grow stay what they are: nothing of them was cut off
+    session.execute(
+        "UPDATE file SET is_begun = 0 WHERE state IN ('growing', 'stalled') \
+         AND state NOT IN ('done', 'rejected') AND claim_run = ?1",
+        [session.run_id],
+    )?;
     Ok(files.len() as u64)
 }
 
@@ -268,14 +274,15 @@ pub(super) fn reject(session: &Session<'_>, rejection: &FileRejection) -> Result
         outbox::emit(session, Stream::Files, &content)?;
     }
     file.save(session)?;
+    growth::forget(session, file.id)?;
     file.set_state(session, FileState::Rejected, &format!("{kind}: {reason}"))
 }
 
 pub(super) fn retry(session: &Session<'_>, file_id: i64) -> Result<(), LedgerError> {
     let mut file = FileRow::of_id(session, file_id)?;
-    if file.n_rejected == 0 && file.state != FileState::Rejected {
+    if file.n_rejected == 0 && !matches!(file.state, FileState::Rejected | FileState::Incomplete) {
         return Err(LedgerError::Misuse(format!(
-            "nothing of {} was rejected, it is {}",
+            "nothing of {} is to be tried again, it is {}",
             file.path.to_report(),
             file.state
         )));
@@ -286,7 +293,7 @@ pub(super) fn retry(session: &Session<'_>, file_id: i64) -> Result<(), LedgerErr
     )?;
     file.n_todo += file.n_rejected;
     file.n_rejected = 0;
-    if file.state == FileState::Working {
+    if matches!(file.state, FileState::Working | FileState::Growing | FileState::Stalled) {
         return file.save(session);
     }
     file.claim += 1;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::lock::InstanceLock;
 use super::writer::{Message, Operation, Writer};
-use super::{claim, files, outbox, planes, schema};
+use super::{claim, files, growth, outbox, pause, planes, schema};
 use crate::paths::FileStat;
 use crate::store::records::*;
-use crate::store::{LedgerError, Session, Stream};
+use crate::store::{LedgerError, Pause, Session, Stream};
 use crate::units::PlaneIndex;
 
 /// Called once with the answer, after the commit, on the writer's thread: it must not block.
@@ -141,6 +141,17 @@ impl LedgerHandle {
         self.queue(reply, move |session| claim::claim(session, &request));
     }
 
+    /// Lists more planes of a file that was claimed while it grows, under the same ticket; answers what is to be done
+    /// with each.
+    pub fn extend_file(&self, more: FileExtension, reply: Reply<Vec<PlaneClaim>>) {
+        self.queue(reply, move |session| claim::extend(session, &more));
+    }
+
+    /// Writes down whether planes of a growing file still come.
+    pub fn note_growth(&self, note: GrowthNote, reply: Reply<()>) {
+        self.queue(reply, move |session| growth::note(session, &note));
+    }
+
     /// Writes down that the work on the pixels of a file begins: from here on the end of the process counts as an
     /// interruption of this file. Queued before the first result of the file; the answer need not be waited for.
     pub fn begin_planes(&self, ticket: FileTicket, reply: Reply<()>) {
@@ -200,9 +211,15 @@ impl LedgerHandle {
         self.queue(reply, move |session| files::reject(session, &rejection));
     }
 
-    /// Takes up a rejected file, or the rejected planes of a file, once more: it is to be claimed again.
+    /// Takes up a file that was rejected or stays incomplete, or the rejected planes of a file, once more: it is to be
+    /// claimed again.
     pub fn retry_file(&self, file_id: i64, reply: Reply<()>) {
         self.queue(reply, move |session| files::retry(session, file_id));
+    }
+
+    /// Writes down a pause, or its end; whoever takes files up obeys it, the ledger only remembers.
+    pub fn set_pause(&self, pause: Option<Pause>, reply: Reply<()>) {
+        self.queue(reply, move |session| pause::set(session, pause));
     }
 
     /// Answers once everything that was queued before is committed: a reader sees it then.

@@ -26,6 +26,14 @@
 //! part is lost is claimed without a digest, too ([`LedgerHandle::reread_planes`]). Planes that a container names
 //! without samples are counted, never listed.
 //!
+//! # Growing containers
+//! A container that is claimed before it is complete is `growing`: its planes are listed as they come
+//! ([`LedgerHandle::extend_file`]) and done under one ticket, and it cannot be finished. When it is complete, it is claimed
+//! once more with all its planes; since it only grew, those that are done stay so, unless the complete container says
+//! that they are read from elsewhere ([`ClaimedPlane::place`]). One plane is then read again, so that the whole container
+//! is compared with others and the pixels are seen to stand. A plane that a growing container does not name (the file
+//! was written anew and is not that far yet) is kept until it is complete.
+//!
 //! # Exact groups
 //! Planes of equal digest form a group; blank planes never do. The representative is the plane with the highest
 //! quality rank, then the earliest modification time, then by root, path and plane: the same for any order of
@@ -42,11 +50,13 @@ mod error;
 mod explain;
 mod files;
 mod groups;
+mod growth;
 mod ledger;
 mod listing;
 mod lock;
 mod outbox;
 mod pairs;
+mod pause;
 mod planes;
 mod reader;
 mod records;
@@ -67,6 +77,7 @@ pub use lock::LOCK_FILE;
 pub use outbox::Stream;
 pub(crate) use outbox::line_start;
 pub use pairs::{GroupListing, GroupMember, PairListing, PlaneName};
+pub use pause::Pause;
 pub use reader::LedgerReader;
 pub use records::*;
 pub use schema::DATABASE_FILE;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use rusqlite::params;
 use serde_json::{Map, Value};
 
+use super::rows::FileRow;
 use super::session::Session;
 use crate::store::{Alert, Identity, LedgerError};
 use crate::units::PlaneIndex;
@@ -113,6 +114,15 @@ pub(super) fn emit_alert(session: &Session<'_>, alert: &Alert) -> Result<(), Led
 /// The keys that every alert has.
 pub(super) fn alert_content(alert: &Alert) -> Content {
     Content::default().with("kind", alert.kind.as_str()).with("text", alert.text.as_str())
+}
+
+/// An alert about a file, with the state that it has come to.
+pub(super) fn file_alert(file: &FileRow, alert: &Alert) -> Content {
+    alert_content(alert)
+        .with("file", file.path.to_report())
+        .with("root", file.root.as_str())
+        .with("state", file.state.name())
+        .with_all(&alert.fields)
 }
 
 /// Writes down that the lines up to `seq` are in their file, which is `written_bytes` long with them.

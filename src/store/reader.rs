@@ -139,6 +139,16 @@ impl LedgerReader {
         rows.collect::<Result<Result<Vec<_>, _>, _>>()?
     }
 
+    /// Files that were given up, as a whole or in part, or stay incomplete: all that can be tried again.
+    pub fn failed_files(&self) -> Result<Vec<FileLocation>, LedgerError> {
+        let sql = format!(
+            "{LOCATION_SELECT} WHERE state IN ('rejected', 'incomplete') OR n_rejected > 0 ORDER BY id"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([], read_location)?;
+        rows.collect::<Result<Result<Vec<_>, _>, _>>()?
+    }
+
     /// How much the ledger holds.
     pub fn counts(&self) -> Result<Counts, LedgerError> {
         let mut counts = Counts::default();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::analysis::segmentation::Centroids;
 use crate::analysis::verification::{Placement, Relation};
 use crate::paths::{FileStat, RelativePath};
-use crate::store::{FileState, Place, PlaneState};
+use crate::store::{FileState, Place, PlaneName, PlaneState};
 use crate::units::PlaneIndex;
 
 /// SHA-256 or other 256-bit digest of the samples of a plane.
@@ -98,6 +98,59 @@ pub struct ClaimedPlane {
     pub is_missing: bool,
     /// What is known of this plane beyond its file.
     pub identity: Identity,
+    /// What it is read from, as [`crate::formats::Container::place`] says: a plane that was done and is now read from
+    /// elsewhere is read again.
+    pub place: Option<u64>,
+}
+
+/// Bytes of a file that stay as they are while it only grows.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Probe {
+    /// Bytes from the start of the file.
+    pub offset: u64,
+    /// How many they are.
+    pub length: u64,
+    /// Their BLAKE3 digest.
+    pub digest: [u8; 32],
+}
+
+/// By what a growing file is known again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrowthRecord {
+    /// Device of the file.
+    pub device: u64,
+    /// Its inode there.
+    pub inode: u64,
+    /// Of its head, of its first plane and of the last one that was listed.
+    pub probes: Vec<Probe>,
+}
+
+/// More planes of a file that was claimed while it grows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileExtension {
+    /// The claim, which goes on.
+    pub ticket: FileTicket,
+    /// What the file system said before the planes were listed.
+    pub stat: FileStat,
+    /// What is known of the file as a whole.
+    pub identity: Identity,
+    /// The planes that were not listed before.
+    pub planes: Vec<ClaimedPlane>,
+    /// By what the file is known again.
+    pub probes: Vec<Probe>,
+}
+
+/// Where a growing file stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GrowthNote {
+    /// The claim.
+    pub ticket: FileTicket,
+    /// [`FileState::Growing`] or [`FileState::Stalled`].
+    pub state: FileState,
+    /// Why, for `explain`.
+    pub reason: String,
+    /// Written once per transition, with `file`, `root` and `state` added.
+    pub alert: Option<Alert>,
 }
 
 /// Takes up a file, with all planes that it names so far.
@@ -117,12 +170,15 @@ pub struct FileClaim {
     pub identity: Identity,
     /// How good a representative it makes: more is better (bit depth, lossless, richness of metadata).
     pub quality_rank: i64,
-    /// The container is finished; else it grows and will be claimed again.
+    /// The container is finished; else it grows: its state is `growing`, more planes come by
+    /// [`LedgerHandle::extend_file`](super::LedgerHandle::extend_file), and it is claimed again when it is finished.
     pub is_complete: bool,
     /// The caller has compared probes: since the last claim the container only grew, so planes that are done stay so.
     pub only_grew: bool,
     /// Every plane known so far.
     pub planes: Vec<ClaimedPlane>,
+    /// Of a growing container: by what it is known again.
+    pub probes: Vec<Probe>,
 }
 
 /// The answer to a claim.
@@ -136,6 +192,8 @@ pub struct Claimed {
     pub interruptions: u32,
     /// In the order of the claim.
     pub planes: Vec<PlaneClaim>,
+    /// Planes that were done while the container grew, and are read again because it says otherwise now.
+    pub n_misplaced: u64,
 }
 
 /// What is to be done with one plane.
@@ -454,6 +512,19 @@ pub struct FileHistory {
     pub events: Vec<HistoryEvent>,
     /// Planes that are not done, or took more than one attempt.
     pub planes: Vec<PlaneHistory>,
+    /// What its planes are to others: to the best of equal pixels, and to look-alikes.
+    pub relations: Vec<PlaneRelation>,
+}
+
+/// What a plane is to another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaneRelation {
+    /// The plane.
+    pub index: PlaneIndex,
+    /// The relation's name.
+    pub relation: &'static str,
+    /// The other plane.
+    pub other: PlaneName,
 }
 
 /// One entry of a history.

@@ -251,7 +251,8 @@ impl FileRow {
 
     /// Another run of the program ended while it worked on pixels of this file.
     pub(super) fn was_cut_off(&self, session: &Session<'_>) -> bool {
-        self.state == FileState::Working && self.is_begun && self.claim_run != session.run_id
+        let is_open = matches!(self.state, FileState::Working | FileState::Growing | FileState::Stalled);
+        is_open && self.is_begun && self.claim_run != session.run_id
     }
 
     /// Every plane has its end, none will come, and the file was unchanged after the last was read.
@@ -283,18 +284,27 @@ pub(super) struct PlaneRow {
     /// To be done again though its pixels stay the same.
     pub(super) is_reread: bool,
     pub(super) identity: Identity,
+    /// What it was listed as being read from.
+    pub(super) place: Option<i64>,
 }
 
 const PLANE_SELECT: &str = "SELECT id, t, p, z, c, state, attempts, reported_version, digest, stage, reason, \
-    is_live, is_reread, plate, run, cycle, well, site, channel, t_known, z_known FROM plane ";
+    is_live, is_reread, plate, run, cycle, well, site, channel, t_known, z_known, place FROM plane ";
 
 impl PlaneRow {
     pub(super) fn find(session: &Session<'_>, file_id: i64, index: PlaneIndex) -> Result<Self, LedgerError> {
+        Self::find_if_any(session, file_id, index)?
+            .ok_or_else(|| LedgerError::Misuse(format!("file {file_id} was claimed without plane {index}")))
+    }
+
+    pub(super) fn find_if_any(
+        session: &Session<'_>,
+        file_id: i64,
+        index: PlaneIndex,
+    ) -> Result<Option<Self>, LedgerError> {
         let sql = joined(PLANE_SELECT, "WHERE file_id = ?1 AND t = ?2 AND p = ?3 AND z = ?4 AND c = ?5");
         let key = params![file_id, index.t, index.p, index.z, index.c];
-        session
-            .row_if_any(&sql, key, Self::read)?
-            .ok_or_else(|| LedgerError::Misuse(format!("file {file_id} was claimed without plane {index}")))?
+        session.row_if_any(&sql, key, Self::read)?.transpose()
     }
 
     /// Every plane of a file, in order.
@@ -323,6 +333,7 @@ impl PlaneRow {
             is_live: column.next()?,
             is_reread: column.next()?,
             identity: column.identity()?,
+            place: column.next()?,
         }))
     }
 
@@ -330,11 +341,11 @@ impl PlaneRow {
         session: &Session<'_>,
         file_id: i64,
         index: PlaneIndex,
-        identity: &Identity,
+        (identity, place): (&Identity, Option<i64>),
     ) -> Result<(), LedgerError> {
         session.execute(
-            "INSERT INTO plane (file_id, t, p, z, c, state, plate, run, cycle, well, site, channel, t_known, z_known) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            "INSERT INTO plane (file_id, t, p, z, c, state, plate, run, cycle, well, site, channel, t_known, z_known, \
+             place) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 file_id,
                 index.t,
@@ -350,17 +361,18 @@ impl PlaneRow {
                 identity.channel,
                 identity.t,
                 identity.z,
+                place,
             ],
         )?;
         Ok(())
     }
 
-    /// Writes state, attempts, the wish for another reading and identity back.
+    /// Writes state, attempts, the wish for another reading, identity and place back.
     pub(super) fn save(&self, session: &Session<'_>) -> Result<(), LedgerError> {
         let identity = &self.identity;
         session.execute(
             "UPDATE plane SET state = ?2, attempts = ?3, plate = ?4, run = ?5, cycle = ?6, well = ?7, site = ?8, \
-             channel = ?9, t_known = ?10, z_known = ?11, is_reread = ?12 WHERE id = ?1",
+             channel = ?9, t_known = ?10, z_known = ?11, is_reread = ?12, place = ?13 WHERE id = ?1",
             params![
                 self.id,
                 self.state.name(),
@@ -374,6 +386,7 @@ impl PlaneRow {
                 identity.t,
                 identity.z,
                 self.is_reread,
+                self.place,
             ],
         )?;
         Ok(())

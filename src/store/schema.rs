@@ -89,7 +89,8 @@ mod tests {
         drop(open(folder.path()).unwrap());
         let mut connection = Connection::open(&path).unwrap();
         connection.execute("INSERT INTO root (name, path) VALUES ('a', x'2f')", []).unwrap();
-        let steps = [STEPS, &["ALTER TABLE root ADD COLUMN note TEXT;"]].concat();
+        let mut steps = STEPS.to_vec();
+        steps.push("ALTER TABLE root ADD COLUMN note TEXT;");
         migrate(&mut connection, &path, &steps).unwrap();
         assert_eq!(schema_of(&connection).unwrap(), SCHEMA + 1);
         let copy = Connection::open(folder.path().join(format!("scopewatch.db.schema{SCHEMA}"))).unwrap();
@@ -97,8 +98,27 @@ mod tests {
         assert_eq!(copy.query_row("SELECT name FROM root", [], |row| row.get::<_, String>(0)).unwrap(), "a");
         drop(connection);
         let error = open(folder.path()).unwrap_err();
-        let expected = matches!(error, LedgerError::NewerSchema { found, known: SCHEMA } if found > SCHEMA);
-        assert!(expected, "{error}");
+        let LedgerError::NewerSchema { found, known } = error else { panic!("{error}") };
+        assert_eq!((found, known), (SCHEMA + 1, SCHEMA));
+    }
+
+    #[test]
+    fn every_older_schema_becomes_this_one() {
+        let tables = |connection: &Connection| -> Vec<String> {
+            let mut statement =
+                connection.prepare("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name").unwrap();
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        let new = tempfile::tempdir().unwrap();
+        let expected = tables(&open(new.path()).unwrap());
+        for n_steps in 1..STEPS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(DATABASE_FILE);
+            migrate(&mut Connection::open(&path).unwrap(), &path, &STEPS[..n_steps]).unwrap();
+            let connection = open(folder.path()).unwrap();
+            assert_eq!(schema_of(&connection).unwrap(), SCHEMA);
+            assert_eq!(tables(&connection), expected);
+        }
     }
 
     #[test]
@@ -107,7 +127,8 @@ mod tests {
         drop(open(folder.path()).unwrap());
         let path = folder.path().join(DATABASE_FILE);
         let mut connection = Connection::open(&path).unwrap();
-        let steps = [STEPS, &["CREATE TABLE x (y INTEGER) STRICT; SELECT nonsense;"]].concat();
+        let mut steps = STEPS.to_vec();
+        steps.push("CREATE TABLE x (y INTEGER) STRICT; SELECT nonsense;");
         assert!(migrate(&mut connection, &path, &steps).is_err());
         assert_eq!(schema_of(&connection).unwrap(), SCHEMA);
         assert!(connection.execute("SELECT * FROM x", []).is_err());

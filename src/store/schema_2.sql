@@ -56,3 +56,11 @@ CREATE TABLE registration (
     PRIMARY KEY (moving, reference)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX registration_by_reference ON registration (reference);
+-- Growing containers: what a plane was read from (equal for equal bytes in an equal meaning; null where a file cannot
+-- grow), and the bytes by which a file is known that only grew.
+ALTER TABLE plane ADD COLUMN place INTEGER;
+CREATE TABLE growth (
+    file_id INTEGER PRIMARY KEY REFERENCES file (id) ON DELETE CASCADE,
+    device INTEGER NOT NULL, inode INTEGER NOT NULL,
+    probes TEXT NOT NULL
+) STRICT;

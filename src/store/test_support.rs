@@ -72,6 +72,7 @@ impl Scratch {
             is_complete: true,
             only_grew: false,
             planes: (0..n_planes).map(claimed).collect(),
+            probes: Vec::new(),
         }
     }
 

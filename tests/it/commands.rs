@@ -79,7 +79,19 @@ fn explain_tells_the_story_of_a_file() {
 
 #[test]
 fn every_command_shows_an_example() {
-    for command in ["run", "scan", "inspect", "segment", "status", "explain", "check-config"] {
+    for command in [
+        "run",
+        "scan",
+        "inspect",
+        "segment",
+        "status",
+        "explain",
+        "retry",
+        "pause",
+        "resume",
+        "rescan",
+        "check-config",
+    ] {
         let help = output(scopewatch().args([command, "--help"]));
         let text = String::from_utf8_lossy(&help.stdout).into_owned();
         assert!(help.status.success() && text.contains("Example"), "{command}: {text}");

@@ -63,14 +63,23 @@ pub(super) fn affine(pairs: &[PlacePair]) -> Option<Affine> {
     let moments = Moments::of(pairs);
     let [xx, xy, yy] = moments.square;
     let determinant = xx * yy - xy * xy;
-    // places on a line, to half of the digits
-    if !(determinant > 1e-8 * xx * yy) {
-        return None;
-    }
     let linear = moments
         .product
         .map(|[by_x, by_y]| [(by_x * yy - by_y * xy) / determinant, (by_y * xx - by_x * xy) / determinant]);
-    moments.map(linear)
+    // places on a line, to half of the digits
+    let spans_area = determinant > 1e-8 * xx * yy;
+    spans_area.then(|| moments.map(linear)).flatten()
+}
+
+/// Whether given pairs `(moving[i], reference[i])` are rather mirror images than not: the sign that the closed form
+/// of a similarity needs.
+///
+/// # References
+/// Umeyama 1991, equation 43.
+pub fn mirrored_pairs(moving: &[[f64; 2]], reference: &[[f64; 2]]) -> bool {
+    let pairs: Vec<PlacePair> = moving.iter().copied().zip(reference.iter().copied()).collect();
+    let [[ux, uy], [vx, vy]] = Moments::of(&pairs).product;
+    ux * vy - uy * vx < 0.0
 }
 
 #[cfg(test)]
@@ -95,6 +104,16 @@ mod tests {
         close(affine(&pairs(&turned)), &turned);
         let sheared = Affine { rows: [[0.2, -0.7, 311.0], [1.4, 0.1, -20.5]] };
         close(affine(&pairs(&sheared)), &sheared);
+    }
+
+    #[test]
+    fn a_mirror_shows_in_the_pairs() {
+        for mirrored in [false, true] {
+            let map = Affine::similarity(0.25, 2.5, mirrored, [100.0, -20.0]);
+            let (from, to): (Vec<_>, Vec<_>) = pairs(&map).into_iter().unzip();
+            assert_eq!(mirrored_pairs(&from, &to), mirrored);
+        }
+        assert!(!mirrored_pairs(&[], &[]));
     }
 
     #[test]

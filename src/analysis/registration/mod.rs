@@ -21,11 +21,17 @@ mod refinement;
 mod search;
 mod triangulation;
 
+use std::time::Duration;
+
 use crate::geometry::Affine;
 
-pub use field::{Field, FieldError};
-pub use fit::FitSettings;
+pub use estimate::mirrored_pairs;
+pub use field::{COORDINATE_MAX_PX, Field, FieldError, N_POINTS_MAX};
+pub use fit::{Fit, FitError, FitSettings, FitTimes};
 pub use models::Model;
+
+use refinement::Pairing;
+use search::Found;
 
 /// What a registration looks for.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -50,6 +56,21 @@ pub struct Match {
     pub pairs: Vec<(usize, usize)>,
 }
 
+/// Two fields that lie on one another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// Decimal logarithm of how many transforms would agree as well, were the fields unrelated.
+    pub log10_chance: f64,
+    /// Whether one view is the mirror image of the other.
+    pub mirrored: bool,
+    /// Positions of points that are the same nucleus, `(moving, reference)`; ascending, each point at most once.
+    pub pairs: Vec<(usize, usize)>,
+    /// The transform from moving to reference px, and how each optimizer got there.
+    pub fit: Fit,
+    /// What the parts of the fit took, by the caller's clock.
+    pub times: FitTimes,
+}
+
 /// Why two fields are not registered.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
@@ -71,16 +92,48 @@ pub enum Refusal {
         /// [`Match::log10_chance`] of the best transform met, where there was one.
         log10_chance: Option<f64>,
     },
+    /// The pairs found do not determine the transform, or the settings of the fit contradict one another.
+    #[error("the fit failed: {0}")]
+    Fit(#[from] FitError),
 }
 
 impl Refusal {
     /// [`Match::log10_chance`] of the best transform met, where there was one.
     pub const fn log10_chance(&self) -> Option<f64> {
         match self {
-            Self::TooFewPoints { .. } => None,
+            Self::TooFewPoints { .. } | Self::Fit(_) => None,
             Self::Unrelated { log10_chance } => *log10_chance,
         }
     }
+}
+
+/// Registers two fields: finds which points belong together, and fits the transform to them by both optimizers, which
+/// start from the prior scale where there is one. The same for any order of the points.
+///
+/// `clock` returns the time since any fixed moment; it is asked around the parts of the fit, for
+/// [`Registration::times`] alone.
+///
+/// # Errors
+/// Why the fields are not registered.
+pub fn register(
+    moving: &Field,
+    reference: &Field,
+    settings: &Settings,
+    clock: &mut dyn FnMut() -> Duration,
+) -> Result<Registration, Refusal> {
+    let (found, pairing) = find(moving, reference, settings)?;
+    let mut fit = FitSettings { mirrored: found.mirrored, ..settings.fit.clone() };
+    fit.start.scale = fit.start.scale.or(settings.scale_prior);
+    // in the fields' order, so that sums are the same for any order of the points
+    let (from, to): (Vec<_>, Vec<_>) = pairing.places(moving, reference).into_iter().unzip();
+    let (fit, times) = fit::fit_pairs_timed(&from, &to, &fit, clock)?;
+    Ok(Registration {
+        log10_chance: found.agreement.log10_chance,
+        mirrored: found.mirrored,
+        pairs: pairing.positions(moving, reference),
+        fit,
+        times,
+    })
 }
 
 /// Finds which points of two fields belong together. The same for any order of the points.
@@ -88,13 +141,27 @@ impl Refusal {
 /// # Errors
 /// Why the fields are not registered.
 pub fn match_fields(moving: &Field, reference: &Field, settings: &Settings) -> Result<Match, Refusal> {
+    let (found, pairing) = find(moving, reference, settings)?;
+    Ok(Match {
+        log10_chance: found.agreement.log10_chance,
+        mirrored: found.mirrored,
+        reference_from_moving: pairing.reference_from_moving,
+        pairs: pairing.positions(moving, reference),
+    })
+}
+
+/// The points of a description: fewer make none.
+const N_POINTS_MIN: usize = 6;
+
+fn find(moving: &Field, reference: &Field, settings: &Settings) -> Result<(Found, Pairing), Refusal> {
     let [n_moving, n_reference] = [moving.len(), reference.len()];
     if n_moving.min(n_reference) < N_POINTS_MIN {
         return Err(Refusal::TooFewPoints { expected: N_POINTS_MIN, n_moving, n_reference });
     }
     let found = search::search(moving, reference, settings)?;
-    Ok(refinement::refine(moving, reference, &found, settings))
+    let pairing = refinement::refine(moving, reference, &found, settings);
+    Ok((found, pairing))
 }
 
-/// The points of a description: fewer make none.
-const N_POINTS_MIN: usize = 6;
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use super::estimate::{self, PlacePair};
 use super::field::Field;
 use super::search::Found;
-use super::{Match, Model, Settings};
+use super::{Model, Settings};
 use crate::geometry::Affine;
 
 /// Rounds of pairing and fitting at most; a handful is usual.
@@ -18,34 +18,48 @@ const GATE_SIGMAS: [f64; 2] = [2.5, 4.0];
 /// Nearest to one another: positions in both fields, and the squared distance in reference px.
 type MutualPair = (u32, u32, f64);
 
+/// Which points are the same nucleus.
+pub(super) struct Pairing {
+    /// By least squares over the pairs.
+    pub(super) reference_from_moving: Affine,
+    /// Indices in both fields, in the moving field's order.
+    pairs: Vec<(u32, u32)>,
+}
+
+impl Pairing {
+    /// The places that are to come together.
+    pub(super) fn places(&self, moving: &Field, reference: &Field) -> Vec<PlacePair> {
+        self.pairs.iter().map(|&(m, r)| (moving.points[m as usize], reference.points[r as usize])).collect()
+    }
+
+    /// The positions of the pairs among the points that the fields were made of, ascending.
+    pub(super) fn positions(&self, moving: &Field, reference: &Field) -> Vec<(usize, usize)> {
+        let given = |&(m, r): &(u32, u32)| (moving.positions[m as usize], reference.positions[r as usize]);
+        let mut positions: Vec<_> = self.pairs.iter().map(given).collect();
+        positions.sort_unstable();
+        positions
+    }
+}
+
 /// Pairs points that are nearest to one another, within a gate that follows the noise, and fits the model to them,
 /// until nothing changes.
-pub(super) fn refine(moving: &Field, reference: &Field, found: &Found, settings: &Settings) -> Match {
+pub(super) fn refine(moving: &Field, reference: &Field, found: &Found, settings: &Settings) -> Pairing {
     let flip = Affine::from_parts([[if found.mirrored { -1.0 } else { 1.0 }, 0.0], [0.0, 1.0]], [0.0; 2]);
-    let mut map = found.agreement.reference_from_view.after(&flip);
-    let mut pairs = vec![];
+    let reference_from_moving = found.agreement.reference_from_view.after(&flip);
+    let mut pairing = Pairing { reference_from_moving, pairs: vec![] };
     for _ in 0..N_ROUNDS_MAX {
-        let Some(mutual) = mutual_pairs(moving, reference, &map) else { break };
+        let Some(mutual) = mutual_pairs(moving, reference, &pairing.reference_from_moving) else { break };
         let gate_square = gate_square(&mutual, REACH * reference.spacing);
-        let chosen: Vec<_> =
-            mutual.iter().filter(|pair| pair.2 <= gate_square).map(|&(m, r, _)| (m, r)).collect();
-        if chosen == pairs {
+        let within = mutual.iter().filter(|pair| pair.2 <= gate_square).map(|&(m, r, _)| (m, r)).collect();
+        let before = std::mem::replace(&mut pairing.pairs, within);
+        if before == pairing.pairs {
             break;
         }
-        let places: Vec<PlacePair> =
-            chosen.iter().map(|&(m, r)| (moving.points[m as usize], reference.points[r as usize])).collect();
+        let places = pairing.places(moving, reference);
         let Some(fitted) = fit(settings.fit.model, &places, &flip) else { break };
-        (map, pairs) = (fitted, chosen);
+        pairing.reference_from_moving = fitted;
     }
-    let given = |&(m, r): &(u32, u32)| (moving.positions[m as usize], reference.positions[r as usize]);
-    let mut pairs: Vec<_> = pairs.iter().map(given).collect();
-    pairs.sort_unstable();
-    Match {
-        log10_chance: found.agreement.log10_chance,
-        mirrored: found.mirrored,
-        reference_from_moving: map,
-        pairs,
-    }
+    pairing
 }
 
 /// The map of the model, or of a wider one that is computed directly, by least squares.

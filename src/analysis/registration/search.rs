@@ -10,8 +10,8 @@ use super::kd_tree::KdTree;
 use super::{Refusal, Settings};
 use crate::geometry::Affine;
 
-/// Fields are registered where fewer than one in a million unrelated pairs would agree as well. Of 3,000 unrelated
-/// pairs none came near; see the tests.
+/// Fields are registered where fewer than one in a million unrelated pairs would agree as well. Measured: of 2,150
+/// unrelated pairs of generated fields and 144 of real ones the nearest came to -1.6.
 pub(super) const LOG10_CHANCE_MAX: f64 = -6.0;
 /// The search ends where chance is this far away.
 const LOG10_CHANCE_SURE: f64 = -16.0;
@@ -31,7 +31,9 @@ const BOUNDS_MARGIN: f64 = 0.05;
 const RADIUS_FIRST: f64 = 2.5;
 const RADIUS_GROWTH: f64 = 1.7;
 /// Decimal logarithm of the chance from which on agreement of the surroundings is no reason to go on.
-const LOG10_LOCAL_CHANCE_MAX: f64 = -1.5;
+const LOG10_LOCAL_CHANCE_MAX: f64 = -1.0;
+/// Of six points those that a proposal has to bring together: two may have been displaced or merged.
+const N_CLOSE_MIN: usize = 4;
 /// Points around that say something about a proposal.
 const N_LOCAL_MIN: usize = 5;
 
@@ -233,7 +235,7 @@ impl Search<'_> {
             .filter(|agreement| self.allowed.allows(&agreement.reference_from_view))
     }
 
-    /// The similarity that takes six points to six others, where they come close enough.
+    /// The similarity that takes six points to six others, where most of them come close.
     fn propose(&self, view: &View, moving: SixPoints, reference: SixPoints) -> Option<Affine> {
         let pairs: [PlacePair; 6] = std::array::from_fn(|i| {
             (view.points[moving[i] as usize], self.reference.points[reference[i] as usize])
@@ -244,6 +246,6 @@ impl Search<'_> {
             let [x, y] = map.apply(*from);
             (x - to[0]).hypot(y - to[1]) <= gate
         };
-        pairs.iter().all(is_close).then_some(map)
+        (pairs.iter().filter(|pair| is_close(pair)).count() >= N_CLOSE_MIN).then_some(map)
     }
 }

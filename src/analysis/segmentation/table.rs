@@ -91,9 +91,10 @@ pub fn append_rows(
 }
 
 /// A text as a CSV cell: a leading `=`, `+`, `-`, `@`, tab or carriage return, which a spreadsheet would take for a
-/// formula, gets an apostrophe in front; separators, quotes and line ends are quoted as RFC 4180 says.
+/// formula, gets an apostrophe in front, and so does a leading apostrophe: who strips one has the text as it was.
+/// Separators, quotes and line ends are quoted as RFC 4180 says.
 pub fn text_cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) { "'" } else { "" };
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{guard}{}\"", text.replace('"', "\"\""))
     } else {
@@ -200,6 +201,7 @@ mod tests {
             ("plain", "plain"),
             ("=1+1", "'=1+1"),
             ("@x", "'@x"),
+            ("'q", "''q"),
             ("\tx", "'\tx"),
             ("\rx", "\"'\rx\""),
             ("+a,\"b\"", "\"'+a,\"\"b\"\"\""),

@@ -1,7 +1,11 @@
 //! Which planes have a code near a given one: exact, in any orientation and polarity.
 
+use super::nearest::least_distances;
 use super::placement::inverse_orientation;
 use crate::analysis::hashing::Code256;
+
+/// Codes that are compared at once.
+const BLOCK: usize = 1024;
 
 /// A code near the one that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,17 +68,16 @@ impl CandidateIndex {
     /// All planes whose code, turned in one of the eight ways and perhaps inverted, differs from `code` in at most
     /// `distance_max` bits; nearest first, equals by id.
     pub fn within(&self, code: &Code256, distance_max: u32) -> Vec<Candidate> {
+        let queries = inverse_orientations(code);
+        let mut distances = [0; BLOCK];
         let mut found = Vec::new();
-        let turned_back = turned_back(code);
-        for (&id, stored) in self.ids.iter().zip(&self.codes) {
-            let nearest = nearest_of(stored, &turned_back);
-            if nearest.0 <= distance_max {
-                found.push(Candidate {
-                    distance: nearest.0,
-                    id,
-                    orientation: nearest.1,
-                    is_inverted: nearest.2,
-                });
+        for (ids, codes) in self.ids.chunks(BLOCK).zip(self.codes.chunks(BLOCK)) {
+            least_distances(codes, &queries, &mut distances);
+            for ((&id, stored), &distance) in ids.iter().zip(codes).zip(&distances) {
+                if u32::from(distance) <= distance_max {
+                    let (distance, orientation, is_inverted) = nearest_orientation(stored, code);
+                    found.push(Candidate { distance, id, orientation, is_inverted });
+                }
             }
         }
         found.sort_unstable();
@@ -82,22 +85,17 @@ impl CandidateIndex {
     }
 }
 
-/// The least distance between `from`, turned and perhaps inverted, and `to`: distance, orientation, inverted.
-pub(super) fn nearest_orientation(from: &Code256, to: &Code256) -> (u32, u8, bool) {
-    nearest_of(from, &turned_back(to))
-}
-
-/// The code turned the other way round by each orientation: what a code that is turned is compared with, this is at the
-/// same distance of the code itself.
-fn turned_back(code: &Code256) -> [Code256; 8] {
+/// Turning one code is like turning the other back.
+fn inverse_orientations(code: &Code256) -> [Code256; 8] {
     let turned = code.orientations();
     std::array::from_fn(|orientation| turned[usize::from(inverse_orientation(orientation as u8))])
 }
 
-fn nearest_of(from: &Code256, turned_back: &[Code256; 8]) -> (u32, u8, bool) {
+/// The least distance between `from`, turned and perhaps inverted, and `to`: distance, orientation, inverted.
+pub(super) fn nearest_orientation(from: &Code256, to: &Code256) -> (u32, u8, bool) {
     let mut nearest = (u32::MAX, 0, false);
-    for (orientation, to) in (0_u8..).zip(turned_back) {
-        let distance = from.hamming(to);
+    for (orientation, turned) in (0_u8..).zip(from.orientations()) {
+        let distance = turned.hamming(to);
         for (distance, is_inverted) in [(distance, false), (256 - distance, true)] {
             if distance < nearest.0 {
                 nearest = (distance, orientation, is_inverted);
@@ -112,14 +110,60 @@ mod tests {
     use super::*;
     use crate::analysis::synthesis::Random;
 
-    #[test]
-    fn turning_one_code_back_is_turning_the_other() {
-        let mut random = Random::new(5);
-        for _ in 0..200 {
-            let [from, to] = [0, 1].map(|_| Code256(std::array::from_fn(|_| random.bits())));
-            let turned = from.orientations().map(|turned| turned.hamming(&to));
-            let back = turned_back(&to).map(|to| from.hamming(&to));
-            assert_eq!(turned, back);
+    fn codes(n: usize, seed: u64) -> Vec<Code256> {
+        let mut random = Random::new(seed);
+        (0..n).map(|_| Code256(std::array::from_fn(|_| random.bits()))).collect()
+    }
+
+    /// The code with this many of its bits turned.
+    fn near(code: &Code256, n_bits: usize, random: &mut Random) -> Code256 {
+        let mut near = *code;
+        while (near.hamming(code) as usize) < n_bits {
+            let bit = (random.bits() % 256) as usize;
+            near.0[bit / 64] |= 1 << (bit % 64);
+            near.0[bit / 64] ^= (code.0[bit / 64] >> (bit % 64) & 1) << (bit % 64);
         }
+        near
+    }
+
+    #[test]
+    fn finds_what_a_plain_search_finds_in_any_orientation_and_polarity() {
+        let mut random = Random::new(1);
+        let mut index = CandidateIndex::new();
+        let query = codes(1, 9)[0];
+        let mut planted = Vec::new();
+        for (id, code) in (0_i64..).zip(codes(3000, 2)) {
+            let orientation = (id / 16 % 8) as u8;
+            let code = if id % 16 == 0 {
+                let code = near(&query, (id / 32) as usize, &mut random);
+                let back = usize::from(inverse_orientation(orientation));
+                let turned = code.orientations()[back];
+                planted.push((id, (id / 32) as u32, orientation, id % 3 == 0));
+                if id % 3 == 0 { turned.complement() } else { turned }
+            } else {
+                code
+            };
+            index.insert(id, code);
+        }
+        let found = index.within(&query, 40);
+        let expected: Vec<_> = planted.into_iter().filter(|planted| planted.1 <= 40).collect();
+        assert_eq!(found.len(), expected.len());
+        assert!(found.is_sorted());
+        for (id, distance, orientation, is_inverted) in expected {
+            assert!(found.contains(&Candidate { distance, id, orientation, is_inverted }), "{id}");
+        }
+    }
+
+    #[test]
+    fn codes_come_and_go() {
+        let codes = codes(3, 4);
+        let mut index = CandidateIndex::new();
+        index.insert(7, codes[0]);
+        index.insert(3, codes[1]);
+        index.insert(7, codes[2]);
+        assert_eq!((index.len(), index.within(&codes[0], 10).len()), (2, 0));
+        assert_eq!(index.within(&codes[2], 0)[0].id, 7);
+        assert!(index.remove(7) && !index.remove(7));
+        assert!(index.within(&codes[2], 10).is_empty() && !index.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! Two aligned images as cells of four by four pixels: means, and products of the finest diagonal details.
 
-use super::image::Image;
+use super::grey_image::Image;
 use super::structure::overlap;
 
 /// Side of a cell in pixels.

@@ -3,7 +3,7 @@
 //! A copy under any grey map, however coarse, obeys this without exception, even where rounding has swallowed the noise.
 //! Another exposure breaks it wherever noise crosses the edge of a grey level, as often as a neighbouring pixel does.
 
-use super::image::Image;
+use super::grey_image::Image;
 use super::judgement::EXCEPTIONS_MAX;
 use super::structure::overlap;
 
@@ -100,6 +100,45 @@ impl Pairs {
 
 /// The place of an integer of 16 bits in the table.
 fn place(value: f32) -> Option<u32> {
-    let place = value + OFFSET;
-    (place >= 0.0 && place < N_VALUES as f32 && value.fract() == 0.0).then_some(place as u32)
+    let place = (value + OFFSET) as u32;
+    ((place as usize) < N_VALUES && place as f32 - OFFSET == value).then_some(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::synthesis::Random;
+
+    fn noise(seed: u64, mean: impl Fn(usize) -> f64) -> Image {
+        let mut random = Random::new(seed);
+        let values = (0..64 * 64).map(|place| (mean(place) + 3.0 * random.normal()).round() as f32).collect();
+        Image { height: 64, width: 64, values }
+    }
+
+    #[test]
+    fn a_coarse_copy_has_no_exception_and_another_exposure_as_many_as_neighbours() {
+        let mean = |place: usize| 500.0 + (place % 64) as f64;
+        let (a, again) = (noise(1, mean), noise(2, mean));
+        let coarse = |image: &Image| {
+            let values = image.values.iter().map(|value| (1000.0 - value / 16.0).floor()).collect();
+            Image { values, ..*image }
+        };
+        let copy = Exceptions::count(&coarse(&a), &a, (0, 0)).unwrap();
+        assert!(copy.n == 0 && copy.is_one_exposure(), "{copy:?}");
+        let other = Exceptions::count(&a, &coarse(&again), (0, 0)).unwrap();
+        assert!(!other.is_one_exposure() && other.ratio().unwrap() > 0.7, "{other:?}");
+        let shifted = Exceptions::count(&a, &coarse(&a), (0, 1)).unwrap();
+        assert!(!shifted.is_one_exposure(), "{shifted:?}");
+    }
+
+    #[test]
+    fn fractions_wide_numbers_and_constants_say_nothing() {
+        let a = noise(1, |_| 0.0);
+        let with = |value: f32| Image { values: vec![value; 64 * 64], ..a };
+        assert_eq!(Exceptions::count(&a, &with(0.5), (0, 0)), None);
+        assert_eq!(Exceptions::count(&a, &with(70_000.0), (0, 0)), None);
+        assert_eq!(Exceptions::count(&a, &with(-40_000.0), (0, 0)), None);
+        assert_eq!(Exceptions::count(&a, &a, (64, 0)), None);
+        assert_eq!(Exceptions::count(&a, &with(3.0), (0, 0)).unwrap().ratio(), None);
+    }
 }

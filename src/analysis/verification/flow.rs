@@ -1,9 +1,11 @@
 //! The five stages in their order, for planes in canonical order.
 
+use std::borrow::Cow;
+
 use super::candidates::nearest_orientation;
 use super::exact_map::Exceptions;
+use super::grey_image::Image;
 use super::grey_map::explained;
-use super::image::Image;
 use super::judgement::{Judgement, judged};
 use super::locate::{Located, locate};
 use super::measures::Measures;
@@ -33,21 +35,28 @@ pub(super) fn compare(
             .into_verdict(VerificationStage::Code, evidence);
     }
     let (image_a, image_b) = (Image::of_plane(a), Image::of_plane(b));
-    let copy = if is_whole { copy_in_place(&image_a, &image_b, orientation) } else { None };
+    let turned = if orientation == 0 {
+        Cow::Borrowed(&image_a)
+    } else {
+        Cow::Owned(image_a.clone().turned(orientation))
+    };
+    let in_place = if is_whole && turned.shape() == image_b.shape() {
+        Exceptions::count(&turned, &image_b, (0, 0))
+    } else {
+        None
+    };
     evidence.grey_map = Some(GreyMapEvidence {
-        r_squared: blocks_explained(&image_a, &image_b, code),
-        exceptions: copy.as_ref().and_then(|(exceptions, _)| exceptions.ratio()),
+        r_squared: blocks_explained(&turned, &image_b, is_inverted),
+        exceptions: in_place.and_then(|exceptions| exceptions.ratio()),
     });
     evidence.texture = Some(texture(features_a, features_b));
-    let located = match copy {
-        Some((exceptions, turned)) if exceptions.is_one_exposure() => {
-            let correlation = if is_inverted { -1.0 } else { 1.0 };
-            Located { orientation, scale: 1.0, shift: (0, 0), correlation, a: turned, b: image_b }
-        }
-        _ => {
-            let orientations = orientations(features_a, features_b, settings);
-            locate(image_a, image_b, &orientations, (is_whole, f64::from(settings.overlap_min)))
-        }
+    let located = if in_place.is_some_and(|exceptions| exceptions.is_one_exposure()) {
+        let correlation = if is_inverted { -1.0 } else { 1.0 };
+        Located { orientation, scale: 1.0, shift: (0, 0), correlation, a: turned.into_owned(), b: image_b }
+    } else {
+        drop(turned);
+        let orientations = orientations(features_a, features_b, settings);
+        locate(image_a, image_b, &orientations, (is_whole, f64::from(settings.overlap_min)))
     };
     refine(&located, step(b), evidence, settings)
 }
@@ -65,6 +74,8 @@ fn refine(located: &Located, step: f64, mut evidence: Evidence, settings: &Verif
             .into_verdict(VerificationStage::Structure, evidence);
     }
     let is_inverted = located.correlation < 0.0;
+    let exceptions =
+        if located.scale == 1.0 { Exceptions::count(&located.a, &located.b, located.shift) } else { None };
     let measures = Measures::of(&located.a, &located.b, located.shift, (is_inverted, step));
     evidence.refinement = measures.map(|measures| RefinementEvidence {
         s: measures.s,
@@ -72,7 +83,7 @@ fn refine(located: &Located, step: f64, mut evidence: Evidence, settings: &Verif
         r_coarse: measures.r_coarse,
         q: measures.noise.map(|noise| noise.q),
         own_noise: measures.noise.map(|noise| noise.own),
-        exceptions: measures.exceptions.and_then(|exceptions| exceptions.ratio()),
+        exceptions: exceptions.and_then(|exceptions| exceptions.ratio()),
         overlap: overlap as f32,
         overlap_larger: overlap_larger as f32,
         n_levels: measures.noise.map_or(0, |noise| noise.n_levels),
@@ -83,30 +94,20 @@ fn refine(located: &Located, step: f64, mut evidence: Evidence, settings: &Verif
         shift_row_px: located.shift.0 as f64 * located.scale,
         shift_column_px: located.shift.1 as f64 * located.scale,
     };
-    let judgement = judged(evidence.refinement.as_ref(), located.scale, settings);
+    let judgement = judged(&evidence, located.scale, settings);
     let verdict = judgement.into_verdict(VerificationStage::Refinement, evidence);
     Verdict { placement: Some(placement), is_inverted, ..verdict }
 }
 
-/// The turned A and how it keeps to a grey map, where both frames have the same shape.
-fn copy_in_place(a: &Image, b: &Image, orientation: u8) -> Option<(Exceptions, Image)> {
-    if placement::turned_shape(a.shape(), orientation) != b.shape() {
-        return None;
-    }
-    let turned = a.clone().turned(orientation);
-    Some((Exceptions::count(&turned, b, (0, 0))?, turned))
-}
-
 /// Stage 2: how much of the block means of B a monotone map of those of the turned A explains.
-fn blocks_explained(a: &Image, b: &Image, code: CodeEvidence) -> f32 {
+fn blocks_explained(a: &Image, b: &Image, is_inverted: bool) -> f32 {
+    let side = |one: usize, other: usize| one.min(other).min(N_BLOCKS);
+    let shape = (side(a.height, b.height), side(a.width, b.width));
     let blocks = |image: &Image| {
-        let side = |length: usize| length.min(N_BLOCKS);
-        let shape = (side(image.height), side(image.width));
         let pitch = (image.height as f64 / shape.0 as f64, image.width as f64 / shape.1 as f64);
-        image.resampled(shape, (0.0, 0.0), pitch)
+        image.resampled(shape, (0.0, 0.0), pitch).values
     };
-    let (a, b) = (blocks(a).turned(code.orientation), blocks(b));
-    if a.shape() == b.shape() { explained(&a.values, &b.values, code.is_inverted) } else { 0.0 }
+    explained(&blocks(a), &blocks(b), is_inverted)
 }
 
 /// Stage 3: noise, and how differently the energy of details is spread over scales and directions. Directions are

@@ -79,3 +79,25 @@ impl Fourier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wave_is_one_coefficient_and_comes_back() {
+        let fourier = Fourier::new(16);
+        let wave = |place: usize| (TAU * (3 * (place / 16) + 2 * (place % 16)) as f64 / 16.0).cos() as f32;
+        let image: Vec<Complex> = (0..256).map(|place| [wave(place), 0.0]).collect();
+        let mut values = image.clone();
+        fourier.forward(&mut values);
+        for (place, value) in values.iter().enumerate() {
+            let expected = if [3 * 16 + 2, 13 * 16 + 14].contains(&place) { 128.0 } else { 0.0 };
+            assert!((value[0] - expected).abs() < 1e-3 && value[1].abs() < 1e-3, "{place}: {value:?}");
+        }
+        fourier.inverse(&mut values);
+        for (value, expected) in values.iter().zip(&image) {
+            assert!((value[0] / 256.0 - expected[0]).abs() < 1e-5);
+        }
+    }
+}

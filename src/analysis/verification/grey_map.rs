@@ -16,9 +16,12 @@ impl GreyMap {
     /// The monotone map of least squares from `a` to `b`, falling where `is_inverted`: means of values of equal rank, made
     /// monotone by pooling adjacent violators (Barlow et al. 1972). `None` for fewer than two levels.
     pub(super) fn fit(a: &[f32], b: &[f32], is_inverted: bool) -> Option<Self> {
-        let mut pairs: Vec<(f32, f32)> = a.iter().copied().zip(b.iter().copied()).collect();
         // by both, so that the order of equal values does not depend on their places
-        pairs.sort_unstable_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
+        let mut keys: Vec<u64> =
+            a.iter().zip(b).map(|(&a, &b)| u64::from(key(a)) << 32 | u64::from(key(b))).collect();
+        keys.sort_unstable();
+        let pairs: Vec<(f32, f32)> =
+            keys.into_iter().map(|keys| (value((keys >> 32) as u32), value(keys as u32))).collect();
         let n_levels = (pairs.len() / N_PER_LEVEL_MIN).min(N_LEVELS);
         if n_levels < 2 {
             return None;
@@ -62,6 +65,25 @@ impl GreyMap {
     }
 }
 
+/// The places of values in ascending order, equal ones as they come.
+pub(super) fn ascending(values: &[f32]) -> Vec<usize> {
+    let mut keys: Vec<u64> =
+        (0_u64..).zip(values).map(|(place, &value)| u64::from(key(value)) << 32 | place).collect();
+    keys.sort_unstable();
+    keys.into_iter().map(|key| (key & u64::from(u32::MAX)) as usize).collect()
+}
+
+/// The bits of a number, turned so that they ascend with it: integers sort faster.
+fn key(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+}
+
+/// The inverse of [`key`].
+fn value(key: u32) -> f32 {
+    f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
+}
+
 /// Part of the variance of `b` that the best monotone map of `a` explains, 0 to 1.
 pub(super) fn explained(a: &[f32], b: &[f32], is_inverted: bool) -> f32 {
     let Some(map) = GreyMap::fit(a, b, is_inverted) else { return 0.0 };
@@ -96,5 +118,37 @@ impl Pool {
 
     fn mean_b(&self) -> f64 {
         self.b / self.n
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_monotone_map_is_found_and_never_turns() {
+        let a: Vec<f32> = (0..4000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 20) as f32).collect();
+        for (sign, is_inverted) in [(1.0, false), (-1.0, true)] {
+            let b: Vec<f32> = a.iter().map(|a| sign * a * a / 100.0 + (a * 7.0).sin()).collect();
+            let map = GreyMap::fit(&a, &b, is_inverted).unwrap();
+            let mapped: Vec<f32> = (0..4096).map(|v| sign * map.apply(v as f32)).collect();
+            assert!(mapped.is_sorted());
+            assert!((map.apply(2000.0) - sign * 40_000.0).abs() < 200.0, "{}", map.apply(2000.0));
+            assert!(explained(&a, &b, is_inverted) > 0.99);
+            assert!(explained(&a, &b, !is_inverted) < 0.01);
+        }
+    }
+
+    #[test]
+    fn constants_and_few_values_have_no_map_or_a_flat_one() {
+        assert_eq!(GreyMap::fit(&[1.0; 20], &[2.0; 20], false), None);
+        let flat = GreyMap::fit(&[1.0; 64], &[2.0; 64], false).unwrap();
+        assert_eq!((flat.apply(0.0), flat.apply(9.0)), (2.0, 2.0));
+    }
+
+    #[test]
+    fn places_ascend_with_the_values() {
+        let values = [0.5, -3.0, f32::MAX, -0.5, 0.5, f32::MIN];
+        assert_eq!(ascending(&values), [5, 1, 3, 0, 4, 2]);
     }
 }

@@ -11,7 +11,9 @@ const OWN_NOISE_LOSSY_MAX: f32 = 0.5;
 /// Own noise from which a correlated part may as well be the fixed pattern of the camera.
 const OWN_NOISE_COPY_MAX: f32 = 0.9;
 /// Own noise below which a plane has lost what would tell its exposure.
-const OWN_NOISE_MIN: f32 = 0.4;
+const OWN_NOISE_MIN: f32 = 0.6;
+/// Correlation of the reduced planes from which frames that do not look alike as a whole share a scene in part.
+const STRUCTURE_PART_MIN: f32 = 0.9;
 /// Common part of the larger plane from which both show the same frame.
 const OVERLAP_WHOLE: f32 = 0.9;
 /// Scales nearer to 1 than this mean no resizing.
@@ -35,13 +37,9 @@ impl Judgement {
     }
 }
 
-/// Judges the figures of stage 5.
-pub(super) fn judged(
-    figures: Option<&RefinementEvidence>,
-    scale: f64,
-    settings: &VerificationSettings,
-) -> Judgement {
-    let Some(figures) = figures else {
+/// Judges the figures of stage 5; `scale` is that of the place found.
+pub(super) fn judged(evidence: &Evidence, scale: f64, settings: &VerificationSettings) -> Judgement {
+    let Some(figures) = &evidence.refinement else {
         let reason = "the common part is too small for the noise to be compared";
         return Judgement::new(Relation::Uncertain, 0.5, reason);
     };
@@ -53,6 +51,18 @@ pub(super) fn judged(
         let reason = format!("the scenes differ: S {s:.2}");
         return Judgement::new(Relation::Distinct, 1.0 - 0.5 * s.max(0.0) / settings.s_min, reason);
     }
+    let strength = evidence.structure.map_or(0.0, |structure| structure.correlation.abs());
+    if evidence.code.is_none_or(|code| code.distance > settings.distance_max) && strength < STRUCTURE_PART_MIN
+    {
+        let reason = format!("a part is similar, but not the same: correlation {strength:.2}, S {s:.2}");
+        return Judgement::new(Relation::Distinct, 0.5, reason);
+    }
+    two_exposures(figures, settings)
+}
+
+/// The judgement where the scene agrees and one exposure is not shown.
+fn two_exposures(figures: &RefinementEvidence, settings: &VerificationSettings) -> Judgement {
+    let s = figures.s;
     let (Some(r), Some(q), Some(own)) = (figures.r, figures.q, figures.own_noise) else {
         let reason =
             format!("the scene agrees (S {s:.2}), but the noise is lost in the steps of the grey values");

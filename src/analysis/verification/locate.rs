@@ -1,6 +1,6 @@
 //! Finds where one image lies in another, from reduced images down to whole pixels.
 
-use super::image::Image;
+use super::grey_image::Image;
 use super::placement::{Shape, turned_shape};
 use super::shift::{pyramid, refined_shift};
 use super::structure::{Match, best_match, overlap};
@@ -46,45 +46,61 @@ pub(super) fn locate(
     (is_whole, overlap_min): (bool, f64),
 ) -> Located {
     let n_levels = n_levels(&[a.shape(), b.shape()]);
-    let levels_b = pyramid(b, n_levels);
-    let levels_a = pyramid(a, n_levels);
+    let (levels_a, levels_b) = (pyramid(a, n_levels), pyramid(b, n_levels));
     let found = best_match(&levels_a[n_levels - 1], &levels_b[n_levels - 1], orientations, overlap_min);
     let first = orientations.first().copied().unwrap_or(0);
-    let (a, b) = (first_of(levels_a), first_of(levels_b));
-    let resized = if is_whole { resized(&a, &b, first) } else { None };
+    let resized = if is_whole { resized(&levels_a[0], &levels_b[0], first) } else { None };
     match (found, resized) {
-        (found, Some((resized, place, scale)))
-            if found.is_none_or(|found| found.correlation.abs() < place.correlation.abs()) =>
+        (found, Some(resized))
+            if found.is_none_or(|found| found.correlation.abs() < resized.place.correlation.abs()) =>
         {
-            refined(resized, b, Match { orientation: 0, ..place }, scale, first)
+            refined(
+                resized.levels_a,
+                resized.levels_b,
+                Match { orientation: first, ..resized.place },
+                resized.scale,
+            )
         }
-        (Some(found), _) => refined(a.turned(found.orientation), b, found, 1.0, found.orientation),
-        (None, _) => Located { orientation: 0, scale: 1.0, shift: (0, 0), correlation: 0.0, a, b },
+        (Some(found), _) if found.orientation == 0 => refined(levels_a, levels_b, found, 1.0),
+        (Some(found), _) => {
+            let turned = first_of(levels_a).turned(found.orientation);
+            refined(pyramid(turned, n_levels), levels_b, found, 1.0)
+        }
+        (None, _) => {
+            let (a, b) = (first_of(levels_a), first_of(levels_b));
+            Located { orientation: 0, scale: 1.0, shift: (0, 0), correlation: 0.0, a, b }
+        }
     }
 }
 
-/// A on the grid of B, where A is a resized B as a whole, with the place on reduced images.
-fn resized(a: &Image, b: &Image, orientation: u8) -> Option<(Image, Match, f64)> {
+/// A on the grid of B and B, each as a pyramid, with the place on the smallest level.
+struct Resized {
+    levels_a: Vec<Image>,
+    levels_b: Vec<Image>,
+    place: Match,
+    scale: f64,
+}
+
+/// Where A is a resized B as a whole.
+fn resized(a: &Image, b: &Image, orientation: u8) -> Option<Resized> {
     let shape = turned_shape(a.shape(), orientation);
     let pitch = (shape.0 as f64 / b.height.max(1) as f64, shape.1 as f64 / b.width.max(1) as f64);
     let scale = (pitch.0 * pitch.1).sqrt();
     if scale < 1.0 + SCALE_TOLERANCE || (pitch.0 / pitch.1).ln().abs() > ASPECT_TOLERANCE {
         return None;
     }
-    let resized = a.clone().turned(orientation).resampled(b.shape(), (0.0, 0.0), pitch);
+    let resampled = a.clone().turned(orientation).resampled(b.shape(), (0.0, 0.0), pitch);
     let n_levels = n_levels(&[b.shape()]);
-    let reduced = |image: &Image| pyramid(image.clone(), n_levels).pop();
-    let place = best_match(&reduced(&resized)?, &reduced(b)?, &[0], OVERLAP_RESIZED)?;
-    Some((resized, place, scale))
+    let (levels_a, levels_b) = (pyramid(resampled, n_levels), pyramid(b.clone(), n_levels));
+    let place = best_match(&levels_a[n_levels - 1], &levels_b[n_levels - 1], &[0], OVERLAP_RESIZED)?;
+    Some(Resized { levels_a, levels_b, place, scale })
 }
 
 /// Follows the shift down to whole pixels.
-fn refined(a: Image, b: Image, place: Match, scale: f64, orientation: u8) -> Located {
-    let n_levels = n_levels(&[a.shape(), b.shape()]);
-    let (levels_a, levels_b) = (pyramid(a, n_levels), pyramid(b, n_levels));
+fn refined(levels_a: Vec<Image>, levels_b: Vec<Image>, place: Match, scale: f64) -> Located {
     let shift = refined_shift(&levels_a, &levels_b, place.shift);
-    let (a, b) = (first_of(levels_a), first_of(levels_b));
-    Located { orientation, scale, shift, correlation: place.correlation, a, b }
+    let Match { orientation, correlation, .. } = place;
+    Located { orientation, scale, shift, correlation, a: first_of(levels_a), b: first_of(levels_b) }
 }
 
 /// Halvings, with the whole image, until no side is longer than the reduced images may be.

@@ -1,10 +1,9 @@
 //! Stage 5: S, R and Q of two aligned images.
 
 use super::cells::Cells;
-use super::exact_map::Exceptions;
+use super::grey_image::Image;
 use super::grey_map::GreyMap;
-use super::image::Image;
-use super::noise::{CELL_SIDES, NoiseMatch, coarse_correlation};
+use super::noise::{CELL_SIDES, NoiseMatch, coarse_correlation, levels};
 use super::structure::{Moments, local_means};
 
 /// Slow variation is the mean over this part of the longer side, either way.
@@ -19,7 +18,6 @@ pub(super) struct Measures {
     pub(super) r_coarse: Option<f32>,
     /// R, own noise and levels, from cells of four pixels; Q the smaller of those of four and eight pixels.
     pub(super) noise: Option<NoiseMatch>,
-    pub(super) exceptions: Option<Exceptions>,
 }
 
 impl Measures {
@@ -36,19 +34,19 @@ impl Measures {
             return None;
         }
         let map = GreyMap::fit(&cells.means_a, &cells.means_b, is_inverted)?;
+        let levels_of_cells = levels(&cells);
         let sign = if is_inverted { -1.0 } else { 1.0 };
-        let noise = NoiseMatch::of(&cells, CELL_SIDES[0], &map, step).map(|noise| {
+        let noise = NoiseMatch::of((&cells, CELL_SIDES[0]), &levels_of_cells, &map, step).map(|noise| {
             let coarser = cells.coarser();
             let q_coarser = GreyMap::fit(&coarser.means_a, &coarser.means_b, is_inverted)
-                .and_then(|map| NoiseMatch::of(&coarser, CELL_SIDES[1], &map, step))
+                .and_then(|map| NoiseMatch::of((&coarser, CELL_SIDES[1]), &levels(&coarser), &map, step))
                 .map_or(noise.q, |noise| noise.q);
             NoiseMatch { r: sign * noise.r, q: noise.q.min(q_coarser), ..noise }
         });
         Some(Self {
             s: structure_correlation(&cells, &map),
-            r_coarse: coarse_correlation(&cells).map(|r| sign * r),
+            r_coarse: coarse_correlation(&cells, &levels_of_cells).map(|r| sign * r),
             noise,
-            exceptions: Exceptions::count(a, b, shift),
         })
     }
 }

@@ -9,17 +9,20 @@ mod cells;
 mod exact_map;
 mod flow;
 mod fourier;
+mod grey_image;
 mod grey_map;
-mod image;
 mod judgement;
 mod locate;
 mod measures;
+mod nearest;
 mod noise;
 mod placement;
 mod relation;
 mod settings;
 mod shift;
 mod structure;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use candidates::{Candidate, CandidateIndex};

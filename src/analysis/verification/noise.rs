@@ -4,7 +4,7 @@
 //! counts. A level whose noise is lost in the rounding of the grey values says nothing and is left out.
 
 use super::cells::{CELL, Cells};
-use super::grey_map::GreyMap;
+use super::grey_map::{GreyMap, ascending};
 use super::structure::local_means;
 
 /// Grey levels, dense at both ends as the quantiles of a few bright objects on a wide background need.
@@ -32,10 +32,14 @@ pub(super) struct NoiseMatch {
 }
 
 impl NoiseMatch {
-    /// Measures; `cell_side` is that of the cells in pixels, `step` that of the grey values of B. `None` where too few
+    /// Measures; `cell_side` is that of the cells in pixels, `levels` are those of the cells, `step` that of the grey values of B. `None` where too few
     /// levels have noise above the rounding.
-    pub(super) fn of(cells: &Cells, cell_side: usize, map: &GreyMap, step: f64) -> Option<Self> {
-        let levels = levels(cells);
+    pub(super) fn of(
+        (cells, cell_side): (&Cells, usize),
+        levels: &[Vec<usize>],
+        map: &GreyMap,
+        step: f64,
+    ) -> Option<Self> {
         let n_details = cell_side * cell_side / 4;
         let found: Vec<Level> =
             levels.iter().filter_map(|places| Level::of(cells, places, n_details, map, step)).collect();
@@ -54,9 +58,9 @@ impl NoiseMatch {
 
 /// Correlation of details of twice the cell over cells that are not steep: noise that compression leaves. It is taken
 /// from how often the signs agree (Sheppard 1899), so that no bright place outweighs all others.
-pub(super) fn coarse_correlation(cells: &Cells) -> Option<f32> {
+pub(super) fn coarse_correlation(cells: &Cells, levels: &[Vec<usize>]) -> Option<f32> {
     let mut is_flat = vec![false; cells.len()];
-    levels(cells).iter().flatten().for_each(|&place| is_flat[place] = true);
+    levels.iter().flatten().for_each(|&place| is_flat[place] = true);
     let (mut n, mut n_agreeing) = (0_usize, 0_i64);
     for y in 0..cells.height / 2 {
         for x in 0..cells.width / 2 {
@@ -134,9 +138,8 @@ fn median_of_mean_square(n: usize) -> f64 {
 }
 
 /// The flat cells of each grey level of A, in ascending order of their means.
-fn levels(cells: &Cells) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..cells.len()).collect();
-    order.sort_unstable_by(|&p, &q| cells.means_a[p].total_cmp(&cells.means_a[q]).then(p.cmp(&q)));
+pub(super) fn levels(cells: &Cells) -> Vec<Vec<usize>> {
+    let order = ascending(&cells.means_a);
     let steepness = steepness(cells);
     let n_levels = (order.len() / N_PER_LEVEL_MEAN).min(N_LEVELS);
     let edge = |level: usize| {
@@ -178,7 +181,7 @@ fn slopes(cells: &Cells, means: &[f32]) -> Vec<f32> {
         for x in 0..width {
             let down = at((y + 1).min(height - 1), x) - at(y.saturating_sub(1), x);
             let right = at(y, (x + 1).min(width - 1)) - at(y, x.saturating_sub(1));
-            slopes.push(down.hypot(right));
+            slopes.push((down * down + right * right).sqrt());
         }
     }
     slopes

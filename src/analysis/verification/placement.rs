@@ -55,7 +55,7 @@ pub(super) const fn turned_shape((height, width): Shape, orientation: u8) -> Sha
 }
 
 /// Where a point, in pixels from the outer corner, goes when a plane of `shape` is turned.
-fn turn_point((row, column): (f64, f64), (height, width): Shape, orientation: u8) -> (f64, f64) {
+pub(super) fn turn_point((row, column): (f64, f64), (height, width): Shape, orientation: u8) -> (f64, f64) {
     let (height, width) = (height as f64, width as f64);
     match orientation {
         1 => (width - column, row),
@@ -66,5 +66,28 @@ fn turn_point((row, column): (f64, f64), (height, width): Shape, orientation: u8
         6 => (column, row),
         7 => (width - column, height - row),
         _ => (row, column),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inverse_of_the_inverse_is_the_placement() {
+        for orientation in 0..8 {
+            let there = Placement { orientation, scale: 2.0, shift_row_px: 12.0, shift_column_px: -3.5 };
+            let (a, b) = ((300, 200), turned_shape((110, 90), orientation));
+            let back = there.inverse(a, b).inverse(b, a);
+            assert_eq!((back.orientation, back.scale), (orientation, 2.0));
+            assert!((back.shift_row_px - 12.0).abs() < 1e-9 && (back.shift_column_px + 3.5).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_crop_begins_before_the_first_corner_of_its_whole() {
+        let there = Placement { orientation: 0, scale: 1.0, shift_row_px: 5.0, shift_column_px: 7.0 };
+        let back = there.inverse((100, 100), (50, 50));
+        assert_eq!((back.shift_row_px, back.shift_column_px), (-5.0, -7.0));
     }
 }

@@ -1,6 +1,6 @@
 //! From a shift on reduced images to the shift in whole pixels.
 
-use super::image::Image;
+use super::grey_image::Image;
 use super::structure::Moments;
 
 /// Side of the tiles that are compared, in pixels of each level.

@@ -1,7 +1,7 @@
 //! Stage 4: in which orientation, and how far shifted, two reduced images agree best.
 
 use super::fourier::{Complex, Fourier};
-use super::image::Image;
+use super::grey_image::Image;
 use super::placement::turned_shape;
 
 /// Peaks of the correlation that are looked at per orientation.

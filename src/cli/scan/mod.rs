@@ -92,7 +92,7 @@ async fn work(
     bar: Option<ProgressBar>,
 ) -> Result<Finished, ServiceError> {
     let (end_signals, signals_end) = oneshot::channel();
-    let signals = tokio::spawn(obey_signals(service.shutdown(), signals_end));
+    let signals = tokio::spawn(obey_signals(watchtower.clone(), signals_end));
     let total = watchtower.count_new_files();
     let progress = tokio::spawn(progress::show(watchtower, total, bar.clone()));
     let finished = service.run(|| ()).await;

@@ -68,6 +68,19 @@ pub(crate) fn read_file_version(source: &mut (impl Read + Seek)) -> Result<u32, 
     }
 }
 
+/// Whether the file ends as a finished one does.
+///
+/// # Errors
+/// `io`.
+pub(crate) fn ends_with_map(source: &mut (impl Read + Seek)) -> Result<bool, FormatError> {
+    let length = source.seek(SeekFrom::End(0))?;
+    let Some(tail_offset) = length.checked_sub(TAIL_LENGTH) else { return Ok(false) };
+    source.seek(SeekFrom::Start(tail_offset))?;
+    let mut signature = [0_u8; MAP_END_SIGNATURE.len()];
+    source.read_exact(&mut signature)?;
+    Ok(signature == *MAP_END_SIGNATURE)
+}
+
 /// Reads the header of the chunk at `offset` and checks its name and bounds; the source then stands at its data.
 ///
 /// # Errors

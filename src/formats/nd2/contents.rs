@@ -65,6 +65,37 @@ impl Contents {
         })
     }
 
+    /// What is known of a file that still grows, before texts and caches are written: every position as planned.
+    pub(crate) fn growing(attributes: Attributes, picture: Level, loops: Vec<Loop>) -> Self {
+        let shape = shape::lengths(&loops);
+        let mut positions = planned_positions(&loops, shape.n_p);
+        if let ([only], Some(own)) = (positions.as_mut_slice(), metadata::stage_position(&picture))
+            && only.x_um.is_none()
+        {
+            *only = Position { name: std::mem::take(&mut only.name), ..own };
+        }
+        Self {
+            layouts: metadata::channels(&picture, &attributes),
+            attributes,
+            loops,
+            shape,
+            picture,
+            texts: Level::default(),
+            positions,
+            times_ms: Vec::new(),
+        }
+    }
+
+    /// The loops of the acquisition.
+    pub(crate) fn loops(&self) -> &[Loop] {
+        &self.loops
+    }
+
+    /// Metadata of the first frame that has some.
+    pub(crate) fn picture(&self) -> &Level {
+        &self.picture
+    }
+
     /// The metadata in the words that all formats share.
     pub(crate) fn metadata(&self) -> Metadata {
         let Attributes { width, height, sample_type, significant_bits, .. } = self.attributes;
@@ -148,14 +179,7 @@ impl<S: Read + Seek> Chunks<'_, S> {
         let binary = format!("{name}LV{suffix}");
         let name = if self.map.contains(&binary) { binary } else { format!("{name}{suffix}") };
         let Some(data) = self.map.read_chunk(self.source, &name, self.limits)? else { return Ok(None) };
-        let is_xml = data.trim_ascii_start().starts_with(b"<") || data.starts_with(&[0xEF, 0xBB, 0xBF]);
-        let is_utf16 = data.starts_with(&[0xFF, 0xFE]) || data.starts_with(&[0xFE, 0xFF]);
-        let tree =
-            if is_xml || is_utf16 { xml::parse(&data, self.limits) } else { clx::parse(&data, self.limits) };
-        tree.map(Some).map_err(|mut error| {
-            error.message = format!("{name}: {}", error.message);
-            error
-        })
+        parse_tree(&name, &data, self.limits).map(Some)
     }
 
     /// The numbers of a cache, by sequence number; none where the cache is absent or damaged.
@@ -163,6 +187,17 @@ impl<S: Read + Seek> Chunks<'_, S> {
         let chunk = self.map.read_chunk(self.source, &format!("CustomData|{name}"), self.limits);
         metadata::numbers_per_frame(&chunk.ok().flatten().unwrap_or_default())
     }
+}
+
+/// The tree that a metadata chunk holds, in either encoding.
+pub(crate) fn parse_tree(name: &str, data: &[u8], limits: &Limits) -> Result<Level, FormatError> {
+    let is_xml = data.trim_ascii_start().starts_with(b"<") || data.starts_with(&[0xEF, 0xBB, 0xBF]);
+    let is_utf16 = data.starts_with(&[0xFF, 0xFE]) || data.starts_with(&[0xFE, 0xFF]);
+    let tree = if is_xml || is_utf16 { xml::parse(data, limits) } else { clx::parse(data, limits) };
+    tree.map_err(|mut error| {
+        error.message = format!("{name}: {}", error.message);
+        error
+    })
 }
 
 /// The stage positions, one per step of the position axis.

@@ -39,16 +39,10 @@ impl Loop {
 /// # Errors
 /// `over_limit` when the loops nest deeper than `limits.depth_max`.
 pub(crate) fn parse(root: &Level, n_frames: u64, limits: &Limits) -> Result<Vec<Loop>, FormatError> {
-    let root = root.unwrapped("SLxExperiment");
-    let walk = |sub_loops| -> Result<Vec<Loop>, FormatError> {
-        let mut loops = Vec::new();
-        Walk { sub_loops, limits }.node(root, &mut loops, 0)?;
-        Ok(loops)
-    };
-    let mut reading = walk(SubLoops::WhereNothingElse)?;
+    let mut reading = read(root, SubLoops::WhereNothingElse, limits)?;
     if n_loop_frames(&reading) != n_frames {
         for other in [SubLoops::Always, SubLoops::Never] {
-            let loops = walk(other)?;
+            let loops = read(root, other, limits)?;
             if n_loop_frames(&loops) == n_frames {
                 reading = loops;
                 break;
@@ -56,6 +50,33 @@ pub(crate) fn parse(root: &Level, n_frames: u64, limits: &Limits) -> Result<Vec<
         }
     }
     Ok(reading)
+}
+
+/// The loops of a file that still grows, if they say where each frame belongs however long the run will be: every
+/// reading of them is the same, and none but the outermost is of open length. Else why not.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_growing(
+    root: &Level,
+    limits: &Limits,
+) -> Result<Result<Vec<Loop>, &'static str>, FormatError> {
+    let loops = read(root, SubLoops::WhereNothingElse, limits)?;
+    for other in [SubLoops::Always, SubLoops::Never] {
+        if read(root, other, limits)? != loops {
+            return Ok(Err("its loops can be read in several ways"));
+        }
+    }
+    if loops.iter().skip(1).any(|own| own.n == 0) {
+        return Ok(Err("an inner loop is of open length"));
+    }
+    Ok(Ok(loops))
+}
+
+fn read(root: &Level, sub_loops: SubLoops, limits: &Limits) -> Result<Vec<Loop>, FormatError> {
+    let mut loops = Vec::new();
+    Walk { sub_loops, limits }.node(root.unwrapped("SLxExperiment"), &mut loops, 0)?;
+    Ok(loops)
 }
 
 /// Frames that the loops ask for; loops without an end count once.

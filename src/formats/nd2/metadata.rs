@@ -90,6 +90,22 @@ pub(crate) fn channels(picture: &Level, attributes: &Attributes) -> Vec<ChannelL
     n_samples.into_iter().enumerate().map(layout).collect()
 }
 
+/// Components of a pixel as the picture's planes count them; `None` where it has none, or they say nothing.
+pub(crate) fn n_components(picture: &Level) -> Option<u32> {
+    let planes = picture_planes(picture);
+    let counts = planes.iter().map(|plane| plane.count("uiCompCount").and_then(|n| u32::try_from(n).ok()));
+    counts.sum::<Option<u32>>().filter(|n| *n > 0)
+}
+
+/// Whether two pictures were taken with the same optics into the same channels.
+pub(crate) fn same_setup(a: &Level, b: &Level, attributes: &Attributes) -> bool {
+    let setup = |picture: &Level| {
+        let objective = objective(picture, None);
+        (channels(picture, attributes), pixel_size_um(picture, &objective), objective)
+    };
+    setup(a) == setup(b)
+}
+
 /// The planes of the picture, `a0` before `a1` before `a10`.
 fn picture_planes(picture: &Level) -> Vec<&Level> {
     let Some(planes) = picture.level("sPicturePlanes") else { return Vec::new() };

@@ -13,6 +13,7 @@ mod chunks;
 mod clx;
 mod contents;
 mod experiment;
+mod growing;
 mod metadata;
 mod pixels;
 mod shape;
@@ -23,13 +24,17 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
+pub(super) use chunks::ends_with_map;
+pub use growing::{GrowingNd2, SiblingHint};
 pub use writer::{Nd2Compression, Nd2Loop, Nd2Objective, Nd2RowLength, Nd2Spec, Nd2Version, Nd2Writer};
 
+use super::growing::place_of;
 use super::{Container, FormatError, Limits, Metadata, Plane, PlaneEntry, Source};
+use attributes::Attributes;
 use chunks::ChunkMap;
 use contents::Contents;
 use metadata::ChannelLayout;
-use pixels::FrameReader;
+use pixels::{FramePlace, FrameReader};
 
 /// An opened ND2 file.
 ///
@@ -78,6 +83,29 @@ impl Container for Nd2Container {
 
     fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError> {
         let layout = &self.layouts[self.planes[plane_index].index.c as usize];
-        self.pixels.read_plane(&mut self.source, &self.map, self.frame_of_plane[plane_index], layout)
+        let frame = self.frame_of_plane[plane_index];
+        let place =
+            FramePlace { frame, offset: self.map.frame_offset(frame), file_length: self.map.file_length };
+        self.pixels.read_plane(&mut self.source, place, layout)
     }
+
+    fn place(&self, plane_index: usize) -> Option<u64> {
+        let offset = self.map.frame_offset(self.frame_of_plane[plane_index])?;
+        let layout = &self.layouts[self.planes[plane_index].index.c as usize];
+        Some(place_in_frame(offset, self.pixels.attributes(), layout))
+    }
+}
+
+/// What a plane is made of: the frame's chunk, and the share of its components.
+fn place_in_frame(chunk_offset: u64, attributes: &Attributes, layout: &ChannelLayout) -> u64 {
+    let figures = [
+        attributes.width,
+        attributes.height,
+        attributes.n_components,
+        attributes.sample_type as u32,
+        layout.first_component,
+        layout.n_samples,
+    ];
+    let figures: Vec<u64> = std::iter::once(chunk_offset).chain(figures.map(u64::from)).collect();
+    place_of(&figures)
 }

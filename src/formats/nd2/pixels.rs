@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
 use super::attributes::{Attributes, Compression};
-use super::chunks::{ChunkMap, FRAME_DATA_DISTANCE, FRAME_PREFIX, read_chunk_header};
+use super::chunks::{FRAME_DATA_DISTANCE, FRAME_PREFIX, read_chunk_header};
 use super::metadata::ChannelLayout;
 use crate::formats::{FormatError, Plane, Samples};
 
@@ -29,6 +29,10 @@ impl FrameReader {
         Self { attributes, cached: None, rows: Vec::new() }
     }
 
+    pub(crate) fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
     /// Decodes one channel of one frame.
     ///
     /// # Errors
@@ -36,22 +40,23 @@ impl FrameReader {
     pub(crate) fn read_plane(
         &mut self,
         source: &mut (impl Read + Seek),
-        map: &ChunkMap,
-        frame: u32,
+        place: FramePlace,
         layout: &ChannelLayout,
     ) -> Result<Plane, FormatError> {
+        let frame = place.frame;
         let gather = Gather::new(&self.attributes, layout);
         let mut samples = gather.samples();
         let out = samples.as_bytes_mut();
         match self.cached {
             Some((own, row_bytes)) if own == frame => gather.rows(&self.rows, row_bytes, out),
             _ => {
-                let offset = map.frame_offset(frame).ok_or_else(|| {
+                let offset = place.offset.ok_or_else(|| {
                     FormatError::malformed(format!(
                         "frame {frame} is missing: the chunk map has no entry for it"
                     ))
                 })?;
-                self.decode(&mut FrameSource { source, map, frame, offset }, &gather, out)
+                let file_length = place.file_length;
+                self.decode(&mut FrameSource { source, frame, offset, file_length }, &gather, out)
                     .map_err(|error| error.at(offset))?;
             }
         }
@@ -138,12 +143,21 @@ impl FrameReader {
     }
 }
 
-/// Where a frame is.
+/// Which frame, and where its chunk starts; `None` for one that was never written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FramePlace {
+    pub(crate) frame: u32,
+    pub(crate) offset: Option<u64>,
+    /// Size of the file when it was opened.
+    pub(crate) file_length: u64,
+}
+
+/// A frame to be read.
 struct FrameSource<'a, S> {
     source: &'a mut S,
-    map: &'a ChunkMap,
     frame: u32,
     offset: u64,
+    file_length: u64,
 }
 
 impl<S: Read + Seek> FrameSource<'_, S> {
@@ -151,7 +165,7 @@ impl<S: Read + Seek> FrameSource<'_, S> {
     fn seek_to_pixels(&mut self) -> Result<u64, FormatError> {
         let mut name = FRAME_PREFIX.to_vec();
         name.extend(format!("{}!", self.frame).bytes());
-        let extent = read_chunk_header(self.source, self.offset, &name, self.map.file_length)?;
+        let extent = read_chunk_header(self.source, self.offset, &name, self.file_length)?;
         let distance = extent.data_offset - self.offset;
         if distance != FRAME_DATA_DISTANCE {
             let message = format!("expected the data of a frame {FRAME_DATA_DISTANCE} bytes from its start");

@@ -71,25 +71,50 @@ fn refit(loops: &mut Vec<Loop>, n_frames: u64) {
 
 /// `n_frames` is the product of the loops and within the limit, so every length fits.
 fn lay_out(loops: &[Loop], n_frames: u64) -> Shape {
-    let length = |axis| loops.iter().filter(|own| own.axis == axis).map(|own| own.n as u32).product();
-    let place = |frame: u64| {
-        let mut rest = frame;
-        let mut index = [0_u32; 3];
-        let mut stride = [1_u32; 3];
-        for own in loops.iter().rev() {
-            let axis = own.axis as usize;
-            index[axis] += (rest % own.n) as u32 * stride[axis];
-            stride[axis] *= own.n as u32;
-            rest /= own.n;
-        }
-        index
+    Shape { frames: (0..n_frames).map(|frame| place(loops, frame).0).collect(), ..lengths(loops) }
+}
+
+/// The axes of the loops, without frames; a loop of open length counts once.
+pub(crate) fn lengths(loops: &[Loop]) -> Shape {
+    let length = |axis| {
+        let own = loops.iter().filter(|own| own.axis == axis);
+        own.fold(1, |n: u32, own| n.saturating_mul(u32::try_from(own.n.max(1)).unwrap_or(u32::MAX)))
     };
     Shape {
         n_t: length(Axis::Time),
         n_p: length(Axis::Position),
         n_z: length(Axis::Focus),
-        frames: (0..n_frames).map(place).collect(),
+        frames: Vec::new(),
     }
+}
+
+/// Time point, position and focus step of a frame, and the rounds of all loops before it.
+fn place(loops: &[Loop], frame: u64) -> ([u32; 3], u64) {
+    let mut rest = frame;
+    let mut index = [0_u32; 3];
+    let mut stride = [1_u32; 3];
+    for own in loops.iter().rev() {
+        let axis = own.axis as usize;
+        index[axis] += (rest % own.n) as u32 * stride[axis];
+        stride[axis] *= own.n as u32;
+        rest /= own.n;
+    }
+    (index, rest)
+}
+
+/// Where a frame of a run that still goes on will stand in the finished file, by the rules of [`fit`]: an outermost
+/// time loop, or one of open length, goes on as long as it takes, and around other loops there will be one of time.
+/// `None` beyond what indices hold.
+pub(crate) fn place_growing(loops: &[Loop], frame: u64) -> Option<[u32; 3]> {
+    let (outer, inner) = match loops.split_first() {
+        Some((first, inner)) if first.axis == Axis::Time || first.n == 0 => (first.axis, inner),
+        _ => (Axis::Time, loops),
+    };
+    let (mut index, rounds) = place(inner, frame);
+    let stride: u64 = inner.iter().filter(|own| own.axis == outer).map(|own| own.n).product();
+    let at = rounds.checked_mul(stride)?.checked_add(index[outer as usize].into())?;
+    index[outer as usize] = u32::try_from(at).ok()?;
+    Some(index)
 }
 
 #[cfg(test)]
@@ -134,6 +159,32 @@ mod tests {
         check(&[(Position, 2), (Time, 0)], 12, 12, [6, 2, 1]);
         // two loops of one axis
         check(&[(Time, 2), (Position, 2), (Time, 3)], 12, 12, [6, 2, 1]);
+    }
+
+    #[test]
+    fn a_frame_of_a_growing_run_stands_where_the_finished_file_has_it() {
+        use Axis::{Focus, Position, Time};
+        let cases: [&[(Axis, u64)]; 9] = [
+            &[],
+            &[(Time, 3)],
+            &[(Time, 0), (Focus, 3)],
+            &[(Time, 4), (Position, 2), (Focus, 3)],
+            &[(Position, 5), (Focus, 3)],
+            &[(Position, 0), (Focus, 2)],
+            &[(Focus, 7)],
+            &[(Time, 2), (Position, 2), (Time, 3)],
+            &[(Position, 2), (Time, 3)],
+        ];
+        for of in cases {
+            for n_frames in 1..40 {
+                // stopped anywhere, or gone on beyond its loops
+                let (_, shape) = fit(loops(of), n_frames, n_frames, &Limits::default()).unwrap();
+                for frame in 0..n_frames {
+                    let growing = place_growing(&loops(of), frame).unwrap();
+                    assert_eq!(growing, shape.frames[frame as usize], "{of:?}, {frame} of {n_frames}");
+                }
+            }
+        }
     }
 
     #[test]

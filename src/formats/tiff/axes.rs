@@ -131,6 +131,15 @@ fn from_imagej(pages: &[Page], kept: &[usize], hints: &Hints) -> Option<Vec<Slot
     Some((0..n).map(slot).collect())
 }
 
+/// Planes and OME images as OME-XML gives them when every page of it is there; `None` when it does not account for them.
+pub(super) fn planned_by_ome(first: Page, ome: &Ome, planes_max: u64) -> Option<Assignment> {
+    let planes = ome.images.iter().map(|image| Some(OmePlanes::new(image, first.n_samples)?.total()));
+    let n = planes.sum::<Option<u64>>().filter(|n| *n <= planes_max)?;
+    let pages = vec![first; n as usize];
+    let kept: Vec<usize> = (0..pages.len()).collect();
+    from_ome(&pages, &kept, ome)
+}
+
 fn from_ome(pages: &[Page], kept: &[usize], ome: &Ome) -> Option<Assignment> {
     let mut assignment = Assignment::default();
     let mut used = HashSet::new();

@@ -9,10 +9,12 @@ mod codecs;
 mod describe;
 mod directory;
 mod fax;
+mod growing;
 mod imagej;
 mod jpeg;
 mod layout;
 mod ome;
+mod ome_writer;
 mod pixels;
 mod samples;
 mod tags;
@@ -27,9 +29,12 @@ use directory::{Directory, FileReader, Header};
 use layout::Layout;
 use tags::tag;
 
+pub use growing::GrowingTiff;
+pub use ome_writer::{OmePlane, OmeSpec, OmeTiffWriter};
 pub use tags::{ByteOrder, Predictor};
 pub use writer::{ChunkShape, TiffWriter, WriteCompression, WriteOptions, encode, write_planes};
 
+use super::growing::{ByteRange, place_of};
 use super::{Container, FormatError, FormatErrorKind, Limits, Metadata, Plane, PlaneEntry, Source};
 
 /// An opened TIFF: the chain of directories was walked and every strip and tile lies inside the file.
@@ -104,6 +109,30 @@ impl Container for TiffContainer {
         }
         let tables = directory.bytes(&mut self.reader, tag::JPEG_TABLES, &self.limits)?;
         pixels::read_plane(&mut self.reader, &layout, &tables, &self.limits)
+    }
+
+    fn place(&self, plane_index: usize) -> Option<u64> {
+        let Place { directory, skip_bytes } = self.places[plane_index];
+        let PlaneEntry { height, width, n_samples, sample_type, .. } = self.planes[plane_index];
+        let shape = [height, width, n_samples, sample_type as u32].map(u64::from);
+        let figures: Vec<u64> = [directory?, skip_bytes].into_iter().chain(shape).collect();
+        Some(place_of(&figures))
+    }
+
+    fn steady_bytes(&mut self) -> Result<Vec<ByteRange>, FormatError> {
+        // all but the pointer to the first directory and what vendors keep behind it
+        let mut ranges = vec![ByteRange { offset: 0, length: 4 }];
+        for position in [0, self.places.len().saturating_sub(1)] {
+            let Some(Place { directory: Some(at), skip_bytes }) = self.places.get(position).copied() else {
+                continue;
+            };
+            let directory = Directory::read(&mut self.reader, &self.header, at)?;
+            let layout = Layout::read(&mut self.reader, &directory, self.header.order, &self.limits)?;
+            if let Some(last) = layout.chunks.last() {
+                ranges.push(ByteRange { offset: last.offset + skip_bytes, length: last.length }.tail());
+            }
+        }
+        Ok(ranges)
     }
 }
 

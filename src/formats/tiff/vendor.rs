@@ -54,15 +54,46 @@ impl MicroManager {
                 FormatError::incomplete("the index map of the Micro-Manager stack is not written").at(12)
             );
         }
-        let mut summary = Summary::default();
-        if word(32) == Self::SUMMARY_MARK && word(36) <= limits.metadata_bytes_max {
-            reader.check("the summary", head.len() as u64, word(36))?;
-            let mut text = vec![0; word(36) as usize];
-            reader.read_at(head.len() as u64, &mut text)?;
-            summary = Summary::parse(&text);
-        }
+        let summary = Self::read_summary(reader, (word(32), word(36)), limits)?;
         let index = Self::read_index(reader, header, index_at, limits)?;
         Ok(Some(Self { index, summary }))
+    }
+
+    /// What stands in the header of a stack that is still acquired: all but the index.
+    ///
+    /// # Errors
+    /// `incomplete` when the summary is not written yet.
+    pub(super) fn read_growing<R: Read + Seek>(
+        reader: &mut FileReader<R>,
+        header: &Header,
+        limits: &Limits,
+    ) -> Result<Option<Self>, FormatError> {
+        let mut head = [0; 40];
+        if header.big || reader.file_bytes < head.len() as u64 {
+            return Ok(None);
+        }
+        reader.read_at(0, &mut head)?;
+        let word = |at: usize| header.order.uint(&head[at..at + 4]);
+        if word(8) != Self::OFFSET_MARK && word(32) != Self::SUMMARY_MARK {
+            return Ok(None);
+        }
+        let summary = Self::read_summary(reader, (word(32), word(36)), limits)?;
+        Ok(Some(Self { index: Vec::new(), summary }))
+    }
+
+    fn read_summary<R: Read + Seek>(
+        reader: &mut FileReader<R>,
+        (mark, length): (u64, u64),
+        limits: &Limits,
+    ) -> Result<Summary, FormatError> {
+        const AT: u64 = 40;
+        if mark != Self::SUMMARY_MARK || length > limits.metadata_bytes_max {
+            return Ok(Summary::default());
+        }
+        reader.check("the summary", AT, length)?;
+        let mut text = vec![0; length as usize];
+        reader.read_at(AT, &mut text)?;
+        Ok(Summary::parse(&text))
     }
 
     fn read_index<R: Read + Seek>(
@@ -93,6 +124,23 @@ impl MicroManager {
         };
         Ok(bytes.chunks_exact(ENTRY_BYTES as usize).map(entry).collect())
     }
+}
+
+/// Which plane a page is, by the JSON that Micro-Manager writes with it; `None` when that does not say.
+pub(super) fn index_in(json: &[u8]) -> Option<PlaneIndex> {
+    let end = json.iter().position(|byte| *byte == 0).unwrap_or(json.len());
+    let json: serde_json::Value = serde_json::from_slice(&json[..end]).ok()?;
+    let number = |names: [&str; 2]| {
+        let value = names.iter().find_map(|name| json.get(name))?;
+        let value = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
+        u32::try_from(value).ok()
+    };
+    Some(PlaneIndex {
+        t: number(["FrameIndex", "Frame"])?,
+        p: number(["PositionIndex", "PositionIndex"]).unwrap_or(0),
+        z: number(["SliceIndex", "Slice"])?,
+        c: number(["ChannelIndex", "ChannelIndex"])?,
+    })
 }
 
 impl Summary {

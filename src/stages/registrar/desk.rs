@@ -11,7 +11,7 @@ use super::matching::{Outcome, register, stage_figures};
 use crate::actor::{CpuPool, IoPool, JobError, StageCounters, StageError};
 use crate::analysis::registration::Field;
 use crate::analysis::segmentation::Centroids;
-use crate::store::{LedgerError, LedgerReader, PixelsOf, Registration, Side, View};
+use crate::store::{LedgerReader, PixelsOf, Registration, Side, View};
 
 /// Memory for fields that were made ready for matching, in bytes.
 const FIELDS_MAX_BYTES: u64 = 12 << 20;
@@ -160,10 +160,7 @@ impl Desk {
 
     async fn centroids_in_ledger(&self, key: PixelsOf) -> Result<Option<Centroids>, StageError> {
         let reader = Arc::clone(&self.reader);
-        let read = move || {
-            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok::<_, LedgerError>(reader.centroids_of(&key)?)
-        };
+        let read = move || reader.lock().unwrap_or_else(PoisonError::into_inner).centroids_of(&key);
         self.io.run(move |_| read()).await?.map_err(StageError::fatal)
     }
 }

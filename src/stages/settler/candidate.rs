@@ -16,6 +16,8 @@ pub struct Patience {
     pub quiet_period: Duration,
     /// An unfinished file that has not changed for this long is listed as incomplete.
     pub incomplete_after: Duration,
+    /// A growing file is never said to be stalled before nothing came for this long.
+    pub stalled_after_min: Duration,
 }
 
 /// What a look at the file showed.
@@ -65,11 +67,27 @@ pub(super) struct Note {
 pub(super) struct Candidate {
     stat: Option<FileStat>,
     unchanged_since: Instant,
+    /// Looks since the last change.
+    n_looks_unchanged: u32,
     change_intervals: VecDeque<Duration>,
     unreadable: Option<Trouble>,
+    /// Planes that were taken up while the file grows.
+    arrivals: Option<Arrivals>,
     state: FileState,
-    /// The state that was noted last: nothing can be noted before the first stat figures.
-    noted: Option<FileState>,
+    reason: String,
+    /// What stands in the way of its planes, as long as it grows.
+    remark: Option<String>,
+    /// The state that was noted last, and the remark: nothing can be noted before the first stat figures.
+    noted: Option<(FileState, Option<String>)>,
+}
+
+/// The planes of a growing file as they come.
+#[derive(Debug)]
+struct Arrivals {
+    n_written: u64,
+    n_planes: u64,
+    last: Instant,
+    intervals: VecDeque<Duration>,
 }
 
 /// Looks in a row that failed.
@@ -91,6 +109,8 @@ const UNREADABLE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 const LOOKS_PER_PERIOD: u32 = 2;
 /// The longest time between two looks.
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(5);
+/// The times between two looks at a file whose planes are taken up while it grows, or that has just changed.
+const GROWING_INTERVAL: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
 impl Candidate {
     /// Starts to observe a file at `now`.
@@ -98,11 +118,51 @@ impl Candidate {
         Self {
             stat: None,
             unchanged_since: now,
+            n_looks_unchanged: 0,
             change_intervals: VecDeque::new(),
             unreadable: None,
+            arrivals: None,
             state: FileState::Waiting,
+            reason: String::new(),
+            remark: None,
             noted: None,
         }
+    }
+
+    /// The figures of the last look, and whether they have ever changed.
+    pub(super) fn last_seen(&self) -> (Option<FileStat>, bool) {
+        (self.stat, !self.change_intervals.is_empty())
+    }
+
+    /// Why it is in its state, and the planes that were taken up while it grows.
+    pub(super) fn standing(&self) -> (&str, Option<u64>) {
+        (&self.reason, self.arrivals.as_ref().map(|arrivals| arrivals.n_planes))
+    }
+
+    /// Takes in how many frames of a growing file are written by now, and how many planes were handed on.
+    pub(super) fn planes_came(&mut self, (n_written, n_new): (u64, usize), now: Instant) {
+        let first = Arrivals { n_written, n_planes: 0, last: now, intervals: VecDeque::new() };
+        let arrivals = self.arrivals.get_or_insert(first);
+        arrivals.n_planes += n_new as u64;
+        let n_more = n_written.saturating_sub(arrivals.n_written);
+        if n_more > 0 {
+            let each = now.duration_since(arrivals.last) / u32::try_from(n_more).unwrap_or(u32::MAX);
+            arrivals.intervals.extend(std::iter::repeat_n(each, (n_more as usize).min(INTERVALS_MAX)));
+            let n_old = arrivals.intervals.len().saturating_sub(INTERVALS_MAX);
+            arrivals.intervals.drain(..n_old);
+            (arrivals.n_written, arrivals.last) = (n_written, now);
+        }
+    }
+
+    /// Begins anew: the file is another one.
+    pub(super) fn start_over(&mut self) {
+        (self.arrivals, self.noted) = (None, None);
+        self.change_intervals.clear();
+    }
+
+    /// What stands in the way of its planes while it grows.
+    pub(super) fn set_remark(&mut self, remark: Option<String>) {
+        self.remark = remark;
     }
 
     /// The stat figures that a file must still have to be opened, once the quiet period is over.
@@ -129,15 +189,20 @@ impl Candidate {
             Look::Stat(stat) => {
                 let changed = self.observe(stat, now);
                 let grew = changed && !self.change_intervals.is_empty();
-                let note =
-                    grew.then(|| self.enter(FileState::Growing, "size or times still change")).flatten();
+                let note = match self.stalled_reason(now, patience) {
+                    Some(reason) if self.arrivals.is_some() => self.enter(FileState::Stalled, &reason),
+                    _ if grew || self.arrivals.is_some() => {
+                        self.enter(FileState::Growing, "size or times still change")
+                    }
+                    _ => None,
+                };
                 Verdict::Wait(self.next_look(now, patience), note)
             }
             Look::BeingWritten(stat) => {
                 if let Some(stat) = stat {
                     self.observe(stat, now);
                 }
-                let note = match self.stalled_reason(now) {
+                let note = match self.stalled_reason(now, patience) {
                     Some(reason) => self.enter(FileState::Stalled, &reason),
                     None => self.enter(FileState::BeingWritten, "another process has it open for writing"),
                 };
@@ -178,7 +243,7 @@ impl Candidate {
         if now.duration_since(self.unchanged_since) >= patience.incomplete_after {
             return Verdict::GiveUp(stat, reason);
         }
-        let note = match self.stalled_reason(now) {
+        let note = match self.stalled_reason(now, patience) {
             Some(stalled) => self.enter(FileState::Stalled, &format!("{stalled}; {reason}")),
             None => self.enter(FileState::Waiting, &reason),
         };
@@ -188,8 +253,10 @@ impl Candidate {
     /// Remembers the figures; whether they changed.
     fn observe(&mut self, stat: FileStat, now: Instant) -> bool {
         if self.stat == Some(stat) {
+            self.n_looks_unchanged += 1;
             return false;
         }
+        self.n_looks_unchanged = 0;
         if self.stat.is_some() {
             self.change_intervals.push_back(now.duration_since(self.unchanged_since));
             if self.change_intervals.len() > INTERVALS_MAX {
@@ -201,34 +268,54 @@ impl Candidate {
         true
     }
 
-    fn stalled_reason(&self, now: Instant) -> Option<String> {
-        let mut intervals: Vec<_> = self.change_intervals.iter().copied().collect();
+    fn stalled_reason(&self, now: Instant, patience: Patience) -> Option<String> {
+        let (intervals, last, what) = match &self.arrivals {
+            Some(Arrivals { intervals, last, .. }) => (intervals, *last, "new plane"),
+            None => (&self.change_intervals, self.unchanged_since, "change"),
+        };
+        let mut intervals: Vec<_> = intervals.iter().copied().collect();
         intervals.sort_unstable();
         let median = *intervals.get(intervals.len() / 2)?;
-        let rest = now.duration_since(self.unchanged_since);
-        (rest > median * STALLED_INTERVALS).then(|| {
+        let rest = now.duration_since(last);
+        (rest > (median * STALLED_INTERVALS).max(patience.stalled_after_min)).then(|| {
             format!(
-                "no change for {:.1} s, it used to change every {:.1} s",
+                "no {what} for {:.1} s, there used to be one every {:.1} s",
                 rest.as_secs_f64(),
                 median.as_secs_f64()
             )
         })
     }
 
-    /// Changes the state; the note to keep when it is another one.
+    /// Changes the state; the note to keep when it is another one. A file whose planes are taken up grows, whoever
+    /// holds it and whatever it lacks.
     fn enter(&mut self, state: FileState, reason: &str) -> Option<Note> {
-        self.state = state;
-        let stat = self.stat.filter(|_| self.noted != Some(state))?;
-        self.noted = Some(state);
-        Some(Note { stat, state, reason: reason.to_owned() })
+        let goes_on = matches!(state, FileState::BeingWritten | FileState::Waiting | FileState::Growing);
+        self.state = if goes_on && self.arrivals.is_some() { FileState::Growing } else { state };
+        let remark = self.remark.clone().filter(|_| goes_on);
+        self.reason =
+            remark.as_ref().map_or_else(|| reason.to_owned(), |remark| format!("{reason}; {remark}"));
+        let noted = Some((self.state, remark));
+        let stat = self.stat.filter(|_| self.noted != noted)?;
+        self.noted = noted;
+        Some(Note { stat, state: self.state, reason: self.reason.clone() })
     }
 
     fn next_look(&self, now: Instant, patience: Patience) -> Instant {
+        let [shortest, longest] = GROWING_INTERVAL;
         let rested = now.duration_since(self.unchanged_since);
+        let soon = match &self.arrivals {
+            Some(arrivals) => {
+                Some((now.duration_since(arrivals.last) / LOOKS_PER_PERIOD).clamp(shortest, longest))
+            }
+            // a file that is being written shows it soon
+            None => (self.n_looks_unchanged == 0).then_some(longest),
+        };
         let wait = match patience.quiet_period.checked_sub(rested) {
-            Some(rest) if !rest.is_zero() => rest,
+            Some(rest) if !rest.is_zero() => rest.min(soon.unwrap_or(rest)),
             // at rest, but not whole or still held: look less and less often
-            _ => (rested / LOOKS_PER_PERIOD).max(patience.quiet_period / LOOKS_PER_PERIOD),
+            _ => soon
+                .filter(|_| self.arrivals.is_some())
+                .unwrap_or_else(|| (rested / LOOKS_PER_PERIOD).max(patience.quiet_period / LOOKS_PER_PERIOD)),
         };
         now + wait.clamp(Duration::from_millis(10), LOOK_INTERVAL_MAX.max(patience.quiet_period))
     }
@@ -238,8 +325,11 @@ impl Candidate {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience =
-        Patience { quiet_period: Duration::from_secs(2), incomplete_after: Duration::from_secs(60) };
+    const PATIENCE: Patience = Patience {
+        quiet_period: Duration::from_secs(2),
+        incomplete_after: Duration::from_secs(60),
+        stalled_after_min: Duration::ZERO,
+    };
 
     fn stat(size_bytes: u64) -> FileStat {
         FileStat { device: 1, inode: 2, size_bytes, mtime_ns: 3, ctime_ns: 4 }
@@ -255,6 +345,10 @@ mod tests {
         let mut file = Candidate::new(start);
         assert!(file.at_rest(after(start, 9.0), PATIENCE).is_none(), "never looked at");
         let Verdict::Wait(next, None) = file.judge::<()>(Look::Stat(stat(5)), start, PATIENCE) else {
+            panic!()
+        };
+        assert_eq!(next, after(start, 1.0), "an early look, in case it grows");
+        let Verdict::Wait(next, None) = file.judge::<()>(Look::Stat(stat(5)), next, PATIENCE) else {
             panic!()
         };
         assert_eq!(next, after(start, 2.0));
@@ -293,6 +387,49 @@ mod tests {
         assert!(reason.contains("every 1.0 s") && reason.contains("no map"), "{reason}");
         assert!(matches!(unfinished(&mut file, 20.0), Verdict::Wait(_, None)));
         assert!(matches!(unfinished(&mut file, 63.5), Verdict::GiveUp(_, _)));
+    }
+
+    #[test]
+    fn a_growing_file_stalls_when_planes_stop_to_come_and_is_looked_at_often() {
+        let start = Instant::now();
+        let patience = Patience { stalled_after_min: Duration::from_secs(8), ..PATIENCE };
+        let mut file = Candidate::new(start);
+        let mut look = |n_written: u64, seconds| {
+            let now = after(start, seconds);
+            file.planes_came((n_written, 1), now);
+            let Verdict::Wait(next, note) =
+                file.judge::<()>(Look::BeingWritten(Some(stat(9))), now, patience)
+            else {
+                panic!()
+            };
+            assert!(next - now <= Duration::from_secs(1), "{:?}", next - now);
+            note.map(|note| note.state)
+        };
+        assert_eq!(look(1, 0.0), Some(FileState::Growing), "whoever holds it");
+        assert_eq!(look(2, 1.0), None);
+        assert_eq!(look(4, 3.0), None);
+        assert_eq!(look(4, 10.9), None, "more than five intervals, but not the least time");
+        assert_eq!(look(4, 11.1), Some(FileState::Stalled));
+        assert_eq!(look(4, 20.0), None, "told once");
+        assert_eq!(look(5, 30.0), Some(FileState::Growing));
+        assert_eq!(look(5, 39.0), Some(FileState::Stalled), "and again");
+        assert_eq!(file.standing().1, Some(8));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_planes_is_said_once() {
+        let start = Instant::now();
+        let mut file = Candidate::new(start);
+        let mut look = |size, remark: Option<&str>, seconds| {
+            file.set_remark(remark.map(str::to_owned));
+            let verdict = file.judge::<()>(Look::Stat(stat(size)), after(start, seconds), PATIENCE);
+            let Verdict::Wait(_, note) = verdict else { panic!() };
+            note.map(|note| note.reason)
+        };
+        assert_eq!(look(1, None, 0.0), None);
+        assert_eq!(look(2, None, 1.0).as_deref(), Some("size or times still change"));
+        assert_eq!(look(3, Some("no shape"), 2.0).as_deref(), Some("size or times still change; no shape"));
+        assert_eq!(look(4, Some("no shape"), 3.0), None);
     }
 
     #[test]
@@ -356,7 +493,8 @@ mod tests {
     #[test]
     fn trouble_is_looked_at_three_times_where_nothing_is_waited_for() {
         let now = Instant::now();
-        let patience = Patience { quiet_period: Duration::ZERO, incomplete_after: Duration::ZERO };
+        let patience =
+            Patience { quiet_period: Duration::ZERO, incomplete_after: Duration::ZERO, ..PATIENCE };
         let mut file = Candidate::new(now);
         let mut judge = || file.judge::<()>(Look::Unreadable(None, "stale".into()), now, patience);
         assert!(matches!(judge(), Verdict::Wait(..)));

@@ -1,10 +1,16 @@
 //! Decides when a file is really written: at rest over the quiet period by open and fstat, without a writer, whole by
-//! its format; then claims it in the ledger and opens it for the decoder.
+//! its format; then claims it in the ledger and opens it for the decoder. Planes of a file that grows are handed on as
+//! they are found written, while the file stays under observation.
 
 mod candidate;
 mod gates;
+mod growth;
+mod probes;
+mod siblings;
+mod take;
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,20 +18,20 @@ use dashmap::DashSet;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
 use crate::actor::{IoPool, Stage, StageError, StageOutbox};
-use crate::analysis::hashing::PixelDigest;
-use crate::analysis::identity::{self, IdentityPatterns, PlateIdentity};
-use crate::formats::{Container, Limits};
-use crate::messages::{FileContext, SeenFile, SettledFile, Ticket};
+use crate::analysis::identity::IdentityPatterns;
+use crate::formats::Limits;
+use crate::messages::{SeenFile, SettledFile, Ticket};
 use crate::paths::FileStat;
 use crate::stages::bookkeeping::Bookkeeping;
-use crate::stages::figures;
-use crate::store::{Alert, Claimed, ClaimedPlane, FileClaim, FileState, PlaneState};
+use crate::stages::pause::PauseSwitch;
 
-use candidate::{Candidate, Note, Verdict};
+use candidate::Candidate;
 pub use candidate::{Look, Patience};
+pub use growth::GrowingSettings;
+use growth::Growth;
+use take::LookJob;
 
 /// How files are waited for.
 #[derive(Debug, Clone)]
@@ -42,6 +48,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How names give plate, well and so on.
     pub patterns: IdentityPatterns,
+    /// What is known of files that grow.
+    pub growing: GrowingSettings,
 }
 
 /// The candidates beyond which the watcher has to wait.
@@ -54,19 +62,27 @@ pub struct Settler {
     settings: Arc<Settings>,
     books: Bookkeeping,
     io: IoPool,
+    pause: PauseSwitch,
     stop: CancellationToken,
     waiting: Waiting,
 }
 
 /// The candidates, shared with the jobs that look at them.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Waiting(Arc<Mutex<Queue>>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Queue {
-    candidates: HashMap<u64, (Ticket, Candidate)>,
+    candidates: HashMap<u64, Observed>,
     due: BTreeSet<(Instant, u64)>,
     last_number: u64,
+}
+
+/// A candidate, and what is known of its growth between two looks.
+struct Observed {
+    ticket: Ticket,
+    file: Candidate,
+    growth: Option<Growth>,
 }
 
 /// A file that waits, for `status`.
@@ -76,18 +92,30 @@ pub struct WaitingFile {
     pub file: String,
     /// `growing`, `being_written` and so on.
     pub state: &'static str,
+    /// Why; empty where the state says it all.
+    pub reason: String,
+    /// Planes that were taken up while it grows; null where it is taken up as a whole.
+    pub n_planes: Option<u64>,
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Waiting({} files)", self.lock().candidates.len())
+    }
 }
 
 impl Waiting {
-    /// How many files wait, and the first few of them by name.
+    /// How many files wait, and the first few of them: those that grow or stall, then by name.
     pub fn snapshot(&self, n_max: usize) -> (usize, Vec<WaitingFile>) {
         let queue = self.lock();
-        let mut files: Vec<_> = queue
-            .candidates
-            .values()
-            .map(|(ticket, file)| WaitingFile { file: ticket.path.to_report(), state: file.state().name() })
-            .collect();
-        files.sort_by(|a, b| a.file.cmp(&b.file));
+        let show = |Observed { ticket, file, .. }: &Observed| {
+            let (reason, n_planes) = file.standing();
+            let (file, state) = (ticket.path.to_report(), file.state().name());
+            WaitingFile { file, state, reason: reason.to_owned(), n_planes }
+        };
+        let mut files: Vec<_> = queue.candidates.values().map(show).collect();
+        let is_quiet = |file: &WaitingFile| !matches!(file.state, "growing" | "stalled");
+        files.sort_by(|a, b| (is_quiet(a), &a.file).cmp(&(is_quiet(b), &b.file)));
         files.truncate(n_max);
         (queue.candidates.len(), files)
     }
@@ -100,7 +128,7 @@ impl Waiting {
         let mut queue = self.lock();
         queue.last_number += 1;
         let number = queue.last_number;
-        queue.candidates.insert(number, (ticket, Candidate::new(now)));
+        queue.candidates.insert(number, Observed { ticket, file: Candidate::new(now), growth: None });
         queue.due.insert((now, number));
     }
 
@@ -113,30 +141,19 @@ impl Waiting {
         })
     }
 
-    /// Looks at one candidate off the runtime's workers, and judges what the look showed. Whatever comes of it, a
-    /// panic of the look included, a candidate that is not to be looked at again is no candidate any more.
-    async fn look<T: Send + 'static>(
-        &self,
-        number: u64,
-        patience: Patience,
-        io: &IoPool,
-        look: impl FnOnce(Option<FileStat>) -> Look<T> + Send + 'static,
-    ) -> Result<Option<Verdict<T>>, StageError> {
-        let mut under_look = UnderLook { waiting: self, number, stays: false };
-        let at_rest = {
-            let queue = self.lock();
-            queue.candidates.get(&number).and_then(|(_, file)| file.at_rest(Instant::now(), patience))
-        };
-        let look = io.run(move |_| look(at_rest)).await?;
+    /// Takes a candidate for a look; whatever comes of it, a panic of the look included, a candidate that is not put
+    /// back is no candidate any more.
+    fn begin_look(&self, number: u64, patience: Patience) -> Option<UnderLook> {
         let mut queue = self.lock();
-        let Some((_, file)) = queue.candidates.get_mut(&number) else { return Ok(None) };
-        let verdict = file.judge(look, Instant::now(), patience);
-        if let Verdict::Wait(next, _) = &verdict {
-            queue.due.insert((*next, number));
-            under_look.stays = true;
-        }
-        drop(queue);
-        Ok(Some(verdict))
+        let observed = queue.candidates.get_mut(&number)?;
+        Some(UnderLook {
+            waiting: self.clone(),
+            number,
+            stays: false,
+            at_rest: observed.file.at_rest(Instant::now(), patience),
+            last_seen: observed.file.last_seen(),
+            growth: observed.growth.take(),
+        })
     }
 
     fn is_full(&self) -> bool {
@@ -149,13 +166,34 @@ impl Waiting {
 }
 
 /// A candidate whose look is under way: it has no due time, so it goes unless the look gives it one.
-struct UnderLook<'a> {
-    waiting: &'a Waiting,
+struct UnderLook {
+    waiting: Waiting,
     number: u64,
     stays: bool,
+    at_rest: Option<FileStat>,
+    last_seen: (Option<FileStat>, bool),
+    growth: Option<Growth>,
 }
 
-impl Drop for UnderLook<'_> {
+impl UnderLook {
+    /// Judges what a look showed; `None` when nobody waits for the candidate any more.
+    fn with_candidate<T>(&self, judge: impl FnOnce(&mut Candidate) -> T) -> Option<T> {
+        let mut queue = self.waiting.lock();
+        queue.candidates.get_mut(&self.number).map(|observed| judge(&mut observed.file))
+    }
+
+    /// Has the candidate looked at again.
+    fn put_back(mut self, next: Instant, growth: Option<Growth>) {
+        self.stays = true;
+        let mut queue = self.waiting.lock();
+        if let Some(observed) = queue.candidates.get_mut(&self.number) {
+            observed.growth = growth;
+            queue.due.insert((next, self.number));
+        }
+    }
+}
+
+impl Drop for UnderLook {
     fn drop(&mut self) {
         if !self.stays {
             self.waiting.lock().candidates.remove(&self.number);
@@ -169,19 +207,21 @@ impl Settler {
         settings: Settings,
         books: Bookkeeping,
         io: IoPool,
+        pause: PauseSwitch,
         stop: CancellationToken,
     ) -> (Self, Waiting) {
         let waiting = Waiting::default();
-        (Self { settings: Arc::new(settings), books, io, stop, waiting: waiting.clone() }, waiting)
+        (Self { settings: Arc::new(settings), books, io, pause, stop, waiting: waiting.clone() }, waiting)
     }
 
-    /// Starts a look at every candidate whose time has come.
+    /// Starts a look at every candidate whose time has come; during a pause they wait, and are looked at after it.
     async fn look_at_due(&mut self, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
+        if self.pause.current().is_some() {
+            return Ok(());
+        }
         while let Some(number) = self.waiting.next_due(Instant::now()) {
-            let Some(ticket) = self.waiting.lock().candidates.get(&number).map(|(ticket, _)| ticket.clone())
-            else {
-                continue;
-            };
+            let ticket = self.waiting.lock().candidates.get(&number).map(|observed| observed.ticket.clone());
+            let Some(ticket) = ticket else { continue };
             let job = LookJob {
                 settings: self.settings.clone(),
                 books: self.books.clone(),
@@ -235,136 +275,20 @@ impl Stage for Settler {
     }
 }
 
-/// One look at one candidate, and what follows from it.
-struct LookJob {
-    settings: Arc<Settings>,
-    books: Bookkeeping,
-    io: IoPool,
-    waiting: Waiting,
-    ticket: Ticket,
-    number: u64,
-}
-
-impl LookJob {
-    async fn run(self) -> Result<Option<SettledFile>, StageError> {
-        let network = self.settings.network_roots.contains(&self.ticket.root.id);
-        let patience = if network { self.settings.patience_network } else { self.settings.patience };
-        let (path, limits, once) = (self.ticket.absolute_path(), self.settings.limits, self.settings.once);
-        let look = move |at_rest| gates::look(&path, at_rest, once, &limits);
-        match self.waiting.look(self.number, patience, &self.io, look).await? {
-            Some(verdict) => self.follow(verdict).await,
-            None => Ok(None),
-        }
-    }
-
-    async fn follow(
-        self,
-        verdict: Verdict<(FileStat, Box<dyn Container>)>,
-    ) -> Result<Option<SettledFile>, StageError> {
-        match verdict {
-            Verdict::Wait(_, None) => Ok(None),
-            Verdict::Wait(_, Some(Note { stat, state, reason })) => {
-                debug!(file = %self.ticket, state = state.name(), reason, "not settled yet");
-                self.books.note_file(&self.ticket.with_stat(stat), state, reason, None);
-                Ok(None)
-            }
-            Verdict::Forget(stat) => {
-                debug!(file = %self.ticket, "vanished before it was taken up");
-                if let Some(stat) = stat {
-                    let reason = "vanished before it was taken up".to_owned();
-                    self.books.note_file(&self.ticket.with_stat(stat), FileState::Vanished, reason, None);
-                }
-                Ok(None)
-            }
-            Verdict::GiveUp(stat, reason) if !self.settings.once => {
-                warn!(file = %self.ticket, reason, "the file stays incomplete");
-                let text = format!("{} stays incomplete: {reason}", self.ticket.path.to_report());
-                let alert = Alert { kind: "incomplete".into(), text, ..Alert::default() };
-                let ticket = self.ticket.with_stat(stat);
-                self.books.note_file(&ticket, FileState::Incomplete, reason, Some(alert));
-                Ok(None)
-            }
-            Verdict::GiveUp(stat, reason) => self.reject(Some(stat), "incomplete", reason).await,
-            Verdict::Reject(stat, kind, reason) => self.reject(stat, kind, reason).await,
-            Verdict::Take((stat, container)) => self.claim(stat, container).await,
-        }
-    }
-
-    async fn reject(
-        &self,
-        stat: Option<FileStat>,
-        kind: &'static str,
-        reason: String,
-    ) -> Result<Option<SettledFile>, StageError> {
-        warn!(file = %self.ticket, reason, "rejected");
-        let ticket = stat.map_or_else(|| self.ticket.clone(), |stat| self.ticket.with_stat(stat));
-        self.books.reject_file(&ticket, kind, reason).await?;
-        Ok(None)
-    }
-
-    async fn claim(
-        &self,
-        stat: FileStat,
-        container: Box<dyn Container>,
-    ) -> Result<Option<SettledFile>, StageError> {
-        let metadata = container.metadata().clone();
-        let identity = identity::identify(&self.ticket.path.to_report(), &self.settings.patterns);
-        let request = FileClaim {
-            root_id: self.ticket.root.id,
-            path: (*self.ticket.path).clone(),
-            stat,
-            format: metadata.format.name().to_owned(),
-            metadata: figures::of_container(&metadata),
-            identity: figures::file_identity(&identity),
-            quality_rank: metadata.quality_rank(),
-            is_complete: true,
-            only_grew: false,
-            planes: claimed_planes(container.as_ref(), &identity),
-        };
-        let claimed = self.books.claim_file(request).await?;
-        let ticket = self.ticket.with_stat(stat).claimed(claimed.ticket);
-        let file = FileContext {
-            claim: claimed.ticket,
-            version: claimed.version,
-            stat,
-            metadata,
-            identity,
-            container_complete: true,
-        };
-        let todo = todo(&claimed);
-        Ok(Some(SettledFile { ticket, file, todo, interruptions: claimed.interruptions, container }))
-    }
-}
-
-fn claimed_planes(container: &dyn Container, identity: &PlateIdentity) -> Vec<ClaimedPlane> {
-    let metadata = container.metadata();
-    let planes = container.planes().iter();
-    planes
-        .map(|plane| ClaimedPlane {
-            index: plane.index,
-            is_missing: plane.missing,
-            identity: figures::plane_identity(identity, metadata, plane.index),
-        })
-        .collect()
-}
-
-/// The planes that are still to be done, as positions in the claim's list.
-fn todo(claimed: &Claimed) -> Vec<(usize, Option<PixelDigest>)> {
-    let planes = claimed.planes.iter().enumerate();
-    let open = planes.filter(|(_, plane)| plane.state == PlaneState::Todo);
-    open.map(|(position, plane)| (position, plane.previous_digest.map(PixelDigest))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
 
+    use super::candidate::Verdict;
     use super::*;
     use crate::messages::InWork;
     use crate::paths::{RelativePath, Root};
 
-    const PATIENCE: Patience =
-        Patience { quiet_period: Duration::from_secs(2), incomplete_after: Duration::from_secs(60) };
+    const PATIENCE: Patience = Patience {
+        quiet_period: Duration::from_secs(2),
+        incomplete_after: Duration::from_secs(60),
+        stalled_after_min: Duration::ZERO,
+    };
 
     #[tokio::test]
     async fn a_candidate_whose_look_panics_waits_no_longer() {
@@ -375,12 +299,19 @@ mod tests {
         let number = waiting.next_due(Instant::now()).unwrap();
         let stat = FileStat { device: 1, inode: 2, size_bytes: 3, mtime_ns: 4, ctime_ns: 5 };
 
-        let verdict = waiting.look::<()>(number, PATIENCE, &io, move |_| Look::Stat(stat)).await;
-        assert!(matches!(verdict, Ok(Some(Verdict::Wait(..)))));
+        let under_look = waiting.begin_look(number, PATIENCE).unwrap();
+        let verdict =
+            under_look.with_candidate(|file| file.judge::<()>(Look::Stat(stat), Instant::now(), PATIENCE));
+        let Some(Verdict::Wait(next, _)) = verdict else { panic!() };
+        under_look.put_back(next, None);
         assert!(waiting.next_due(Instant::now() + PATIENCE.quiet_period).is_some(), "it is looked at again");
 
-        let verdict = waiting.look::<()>(number, PATIENCE, &io, |_| panic!("planned")).await;
-        assert!(matches!(verdict, Err(StageError::Panicked(_))));
+        let look = async {
+            let _under_look = waiting.begin_look(number, PATIENCE).unwrap();
+            io.run(move |_| panic!("planned")).await
+        };
+        let look: Result<(), _> = look.await;
+        assert!(matches!(look.map_err(StageError::from), Err(StageError::Panicked(_))));
         assert!(waiting.is_empty() && in_work.is_empty(), "it may be found again");
     }
 }

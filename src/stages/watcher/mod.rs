@@ -2,6 +2,7 @@
 //! only say where to look sooner. A root that is not there is *offline*; nothing is ever taken for deleted.
 
 mod hints;
+mod rescan;
 mod source;
 mod status;
 mod walk;
@@ -24,6 +25,7 @@ use crate::store::{Alert, LedgerError, LedgerHandle, LedgerReader};
 
 use hints::Due;
 pub use hints::Hints;
+pub use rescan::{Rescans, RootFound};
 use source::{Source, Standing};
 pub use status::{RootStatus, WatchStatus};
 pub use walk::{FileFilter, Refusal, WalkReport};
@@ -45,6 +47,8 @@ pub struct Settings {
     pub once: bool,
     /// Roots (by number) on network and FUSE file systems; the watcher keeps it true as roots come and go.
     pub network_roots: Arc<DashSet<i64>>,
+    /// Whole walks that somebody asks for.
+    pub rescans: Rescans,
 }
 
 /// A root, and what of it is watched.
@@ -150,10 +154,14 @@ impl Watcher {
         // however many hints ask for everything, most of the time is left to other work
         let mut hinted_walk_from = walk_at;
         loop {
-            let hints = self.hints.clone();
+            let (hints, rescans) = (self.hints.clone(), self.settings.rescans.clone());
             let due = tokio::select! {
                 biased;
                 () = desk.stop.cancelled() => return Ok(()),
+                rescan = rescans.next() => {
+                    self.rescan(rescan, &desk).await?;
+                    continue;
+                }
                 () = sleep_until(walk_at) => None,
                 due = hints.next() => Some(due),
             };
@@ -175,33 +183,33 @@ impl Watcher {
     async fn walk_everything(&mut self, desk: &Desk) -> Result<u64, StageError> {
         let mut n_handed_out = 0;
         for index in 0..self.settings.roots.len() {
-            if !self.check_root(index).await {
-                continue;
-            }
-            let only = self.settings.roots[index].only.clone();
-            let started = Instant::now();
-            let mut whole = Some(WalkReport::default());
-            for path in if only.is_empty() { vec![PathBuf::new()] } else { only } {
-                let report = self.walk(index, path, desk, Ground::walk_named).await?;
-                whole = whole.zip(report).map(|(mut whole, report)| {
-                    whole.add(report);
-                    whole
-                });
-                if whole.is_none() {
-                    break;
-                }
-            }
-            let Some(report) = whole else { continue };
-            self.tell_refusals(index, &report.refusals).await;
-            let mut roots = self.status.lock();
-            let status = &mut roots[index];
-            status.walks += 1;
-            status.walk_s = started.elapsed().as_secs_f64();
-            (status.files, status.folders) = (report.files, report.folders);
-            status.found_by_walk += report.new_files;
-            n_handed_out += report.new_files;
+            n_handed_out += self.walk_root(index, desk).await?.map_or(0, |report| report.new_files);
         }
         Ok(n_handed_out)
+    }
+
+    /// Walks one root; `None` where it is offline or the walk was broken off.
+    async fn walk_root(&mut self, index: usize, desk: &Desk) -> Result<Option<WalkReport>, StageError> {
+        if !self.check_root(index).await {
+            return Ok(None);
+        }
+        let only = self.settings.roots[index].only.clone();
+        let started = Instant::now();
+        let mut whole = WalkReport::default();
+        for path in if only.is_empty() { vec![PathBuf::new()] } else { only } {
+            match self.walk(index, path, desk, Ground::walk_named).await? {
+                Some(report) => whole.add(report),
+                None => return Ok(None),
+            }
+        }
+        self.tell_refusals(index, &whole.refusals).await;
+        let mut roots = self.status.lock();
+        let status = &mut roots[index];
+        status.walks += 1;
+        status.walk_s = started.elapsed().as_secs_f64();
+        (status.files, status.folders) = (whole.files, whole.folders);
+        status.found_by_walk += whole.new_files;
+        Ok(Some(whole))
     }
 
     /// Walks until a walk hands nothing out: files that changed while they were read are taken up again.

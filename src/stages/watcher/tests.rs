@@ -38,6 +38,7 @@ impl World {
             scan_interval: Duration::from_secs(3600),
             once: true,
             network_roots: Arc::default(),
+            rescans: Rescans::default(),
         };
         let reader = LedgerReader::open(&self.path("state")).unwrap();
         let (in_work, hints) = (self.in_work.clone(), self.hints.clone());

@@ -173,3 +173,42 @@ fn read<T: Sample>(samples: &[T], plane: &Plane) -> Image {
     }
     Image { height: rows.height, width: rows.width, values }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::verification::placement::{inverse_orientation, turn_point};
+
+    fn ramp(height: usize, width: usize) -> Image {
+        Image { height, width, values: (0..height * width).map(|place| place as f32).collect() }
+    }
+
+    #[test]
+    fn turning_moves_every_pixel_where_its_point_goes_and_back() {
+        let image = ramp(37, 70);
+        for orientation in 0..8 {
+            let turned = image.clone().turned(orientation);
+            for (y, x) in [(0, 0), (36, 0), (5, 69), (20, 31)] {
+                let (row, column) = turn_point((y as f64 + 0.5, x as f64 + 0.5), (37, 70), orientation);
+                assert_eq!(turned.row(row as usize)[column as usize], image.row(y)[x], "{orientation}");
+            }
+            assert_eq!(turned.turned(inverse_orientation(orientation)), image);
+        }
+    }
+
+    #[test]
+    fn resampling_takes_the_mean_over_the_area() {
+        let image = ramp(6, 8);
+        let halved = image.halved();
+        assert_eq!(halved.values[..2], [4.5, 6.5]);
+        assert_eq!(image.resampled((3, 4), (0.0, 0.0), (2.0, 2.0)), halved);
+        // one and a half pixels of a row of 0, 1, 2
+        let row = ramp(1, 3).resampled((1, 2), (0.0, 0.0), (1.0, 1.5));
+        assert!(
+            (row.values[0] - 1.0 / 3.0).abs() < 1e-6 && (row.values[1] - 5.0 / 3.0).abs() < 1e-6,
+            "{row:?}"
+        );
+        // beyond the edge counts as the edge
+        assert_eq!(ramp(1, 3).resampled((1, 2), (0.0, 5.0), (1.0, 2.0)).values, [2.0, 2.0]);
+    }
+}

@@ -1,0 +1,219 @@
+//! `scopewatch register`: where does one field of nuclei lie in another?
+
+mod answer;
+mod points;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::analysis::optimizers::LossKind;
+use crate::analysis::registration::fit::{FitBounds, FitError, fit_pairs_timed};
+use crate::analysis::registration::{
+    self, Field, FitSettings, Model, Refusal, Registration, Settings, mirrored_pairs,
+};
+
+use super::{Exit, Failure, say};
+use answer::Answer;
+use points::Points;
+
+/// Registers two fields of nuclei, and tells how two optimizers got there
+///
+/// Finds which points belong together without being told, and refuses unrelated fields.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        scopewatch register --moving field_40x.csv --reference overview_10x.csv --scale-prior 0.25\n  \
+        scopewatch register --moving a.csv --reference b.csv --pairs pairs.csv --model affine --loss cauchy --json")]
+pub(super) struct RegisterArgs {
+    /// Points to be mapped, CSV with the columns id, x, y in pixels
+    #[arg(long, value_name = "FILE")]
+    moving: PathBuf,
+    /// Points they are mapped to, likewise
+    #[arg(long, value_name = "FILE")]
+    reference: PathBuf,
+    /// Which points belong together, CSV with the columns moving, reference (ids): only the fit runs
+    #[arg(long, value_name = "FILE")]
+    pairs: Option<PathBuf>,
+    /// Which transform
+    #[arg(long, value_enum, default_value_t)]
+    model: ModelArg,
+    /// How much a large residual counts
+    #[arg(long, value_enum, default_value_t)]
+    loss: LossArg,
+    /// Distance in reference pixels at which a robust loss starts to differ from the linear one
+    #[arg(long, value_name = "PX", default_value_t = FitSettings::default().loss_scale_px, value_parser = positive)]
+    loss_scale: f64,
+    /// Bounds on scale (reference pixels per moving pixel) and rotation (degrees), scale=LO:HI,theta=LO:HI; either may
+    /// be left out
+    #[arg(long, value_name = "BOUNDS", value_parser = bounds)]
+    bounds: Option<FitBounds>,
+    /// Reference pixels per moving pixel: the ratio of the pixel sizes in micrometres; the true scale within 10 %
+    #[arg(long, value_name = "SCALE", value_parser = positive)]
+    scale_prior: Option<f64>,
+    /// Answer as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum ModelArg {
+    /// Translation, rotation, one scale
+    #[default]
+    Similarity,
+    /// Translation, rotation, two scales
+    Anisotropic,
+    /// Any linear map and a translation
+    Affine,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum LossArg {
+    /// Least squares
+    #[default]
+    Linear,
+    /// Grows like the distance, smoothly
+    SoftL1,
+    /// Least squares up to the loss scale, then the distance
+    Huber,
+    /// Wrong pairs hardly count
+    Cauchy,
+    /// Wrong pairs do not count
+    Tukey,
+}
+
+impl RegisterArgs {
+    fn settings(&self) -> Settings {
+        let model = match self.model {
+            ModelArg::Similarity => Model::Similarity,
+            ModelArg::Anisotropic => Model::Anisotropic,
+            ModelArg::Affine => Model::Affine,
+        };
+        let loss = match self.loss {
+            LossArg::Linear => LossKind::Linear,
+            LossArg::SoftL1 => LossKind::SoftL1,
+            LossArg::Huber => LossKind::Huber,
+            LossArg::Cauchy => LossKind::Cauchy,
+            LossArg::Tukey => LossKind::Tukey,
+        };
+        let bounds = self.bounds.unwrap_or_default();
+        let fit = FitSettings { model, loss, loss_scale_px: self.loss_scale, bounds, ..Default::default() };
+        Settings { scale_prior: self.scale_prior, fit }
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|value: &f64| *value > 0.0 && value.is_finite());
+    value.ok_or_else(|| "expected a number above 0".to_owned())
+}
+
+/// Reads `scale=LO:HI,theta=LO:HI`, theta in degrees.
+fn bounds(text: &str) -> Result<FitBounds, String> {
+    let mut bounds = FitBounds::default();
+    for part in text.split(',') {
+        let (name, range) = part.split_once('=').unwrap_or((part, ""));
+        let number = |text: &str| text.trim().parse().ok().filter(|value: &f64| value.is_finite());
+        let range = range.split_once(':').and_then(|(low, high)| Some([number(low)?, number(high)?]));
+        let range = range.filter(|[low, high]| low <= high);
+        match (name.trim(), range) {
+            ("scale", Some([low, high])) if low > 0.0 => bounds.scale = Some([low, high]),
+            ("theta", Some(degrees)) => bounds.theta_rad = Some(degrees.map(f64::to_radians)),
+            ("scale", _) => return Err(format!("expected scale=LO:HI with 0 < LO <= HI, found {part:?}")),
+            ("theta", _) => {
+                return Err(format!("expected theta=LO:HI in degrees with LO <= HI, found {part:?}"));
+            }
+            _ => return Err(format!("expected scale=LO:HI or theta=LO:HI, found {part:?}")),
+        }
+    }
+    Ok(bounds)
+}
+
+pub(super) fn main(args: &RegisterArgs) -> Result<Exit, Failure> {
+    let settings = args.settings();
+    if settings.fit.model == Model::Affine && args.bounds.is_some() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--bounds needs --model similarity or anisotropic: an affine transform has no single scale or rotation"
+        )));
+    }
+    let unreadable = |error| Failure { exit: Exit::Unreadable, error };
+    let moving = Points::read(&args.moving).map_err(unreadable)?;
+    let reference = Points::read(&args.reference).map_err(unreadable)?;
+    let pairs = args.pairs.as_ref().map(|file| points::read_pairs(file, &moving, &reference));
+    let answer = match pairs.transpose().map_err(unreadable)? {
+        Some(pairs) => fit_given(&moving, &reference, pairs, &settings),
+        None => register(&moving, &reference, &settings)?,
+    };
+    let answer =
+        Answer { moving: &moving, reference: &reference, model: settings.fit.model, outcome: answer };
+    say(&if args.json { format!("{}\n", answer.to_json()) } else { answer.to_text() })?;
+    Ok(Exit::Done)
+}
+
+/// What came out: of given pairs nobody asks whether they are chance.
+struct Outcome {
+    log10_chance: Option<f64>,
+    registered: Result<Registered, String>,
+}
+
+struct Registered {
+    mirrored: bool,
+    pairs: Vec<(usize, usize)>,
+    fit: registration::Fit,
+    times: registration::FitTimes,
+}
+
+fn register(moving: &Points, reference: &Points, settings: &Settings) -> anyhow::Result<Outcome> {
+    let field = |points: &Points, which: &str| Field::new(&points.places).context(format!("{which} points"));
+    let [moving, reference] = [field(moving, "moving")?, field(reference, "reference")?];
+    let begin = Instant::now();
+    Ok(match registration::register(&moving, &reference, settings, &mut || begin.elapsed()) {
+        Ok(Registration { log10_chance, mirrored, pairs, fit, times }) => Outcome {
+            log10_chance: Some(log10_chance),
+            registered: Ok(Registered { mirrored, pairs, fit, times }),
+        },
+        Err(refusal) => refused(&refusal),
+    })
+}
+
+fn refused(refusal: &Refusal) -> Outcome {
+    Outcome { log10_chance: refusal.log10_chance(), registered: Err(refusal.to_string()) }
+}
+
+fn fit_given(
+    moving: &Points,
+    reference: &Points,
+    pairs: Vec<(usize, usize)>,
+    settings: &Settings,
+) -> Outcome {
+    let (from, to): (Vec<_>, Vec<_>) =
+        pairs.iter().map(|&(m, r)| (moving.places[m], reference.places[r])).unzip();
+    let mirrored = mirrored_pairs(&from, &to);
+    let mut fit = FitSettings { mirrored, ..settings.fit.clone() };
+    fit.start.scale = settings.scale_prior;
+    let begin = Instant::now();
+    let fitted: Result<_, FitError> = fit_pairs_timed(&from, &to, &fit, &mut || begin.elapsed());
+    Outcome {
+        log10_chance: None,
+        registered: fitted
+            .map(|(fit, times)| Registered { mirrored, pairs, fit, times })
+            .map_err(|error| error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_read_in_degrees_and_in_either_order() {
+        let both = bounds("theta=-90:90,scale=0.2:0.3").unwrap();
+        assert_eq!(both.scale, Some([0.2, 0.3]));
+        assert_eq!(both.theta_rad, Some([-std::f64::consts::FRAC_PI_2, std::f64::consts::FRAC_PI_2]));
+        assert_eq!(bounds("scale=1:1").unwrap().theta_rad, None);
+        for bad in ["", "scale", "scale=0:1", "scale=2:1", "theta=1", "theta=a:b", "size=1:2", "theta=0:inf"]
+        {
+            assert!(bounds(bad).unwrap_err().starts_with("expected "), "{bad}");
+        }
+    }
+}

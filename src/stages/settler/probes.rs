@@ -1,0 +1,41 @@
+//! Bytes by which a file is known again that only grew.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use crate::formats::ByteRange;
+use crate::paths::FileStat;
+use crate::store::{GrowthRecord, Probe};
+
+/// Longest run of bytes that a probe reads.
+const PROBE_BYTES_MAX: u64 = 1 << 16;
+
+/// Digests ranges of a file.
+pub(super) fn take(file: &mut File, ranges: &[ByteRange]) -> io::Result<Vec<Probe>> {
+    let probe = |range: &ByteRange| {
+        let ByteRange { offset, length } = *range;
+        Ok(Probe { offset, length, digest: digest(file, offset, length)? })
+    };
+    ranges.iter().map(probe).collect()
+}
+
+/// Whether all of them are as they were.
+pub(super) fn hold(file: &mut File, probes: &[Probe]) -> bool {
+    let holds = |probe: &Probe| digest(file, probe.offset, probe.length).is_ok_and(|now| now == probe.digest);
+    !probes.is_empty() && probes.iter().all(holds)
+}
+
+/// Whether a file is the one that was taken up while it grew, with nothing changed of what was read then.
+pub(super) fn only_grew(file: &mut File, stat: FileStat, record: &GrowthRecord) -> bool {
+    (record.device, record.inode) == (stat.device, stat.inode) && hold(file, &record.probes)
+}
+
+fn digest(file: &mut File, offset: u64, length: u64) -> io::Result<[u8; 32]> {
+    if length > PROBE_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0; length as usize];
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(&mut bytes)?;
+    Ok(*blake3::hash(&bytes).as_bytes())
+}
