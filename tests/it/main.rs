@@ -6,14 +6,17 @@ mod support;
 
 mod broken_files;
 mod commands;
+mod demo;
 mod flow;
 mod growing;
 mod look_alikes;
 mod orders;
+mod registration;
 mod reports;
 mod restart;
 #[cfg(target_os = "linux")]
 mod service;
 mod settings;
 mod shutdown;
+mod synth;
 mod tidy;

@@ -33,7 +33,9 @@ fn written(spec: &Nd2Spec) -> (Vec<u8>, Vec<usize>) {
             width: spec.width as usize,
             n_samples: 1,
             samples: Samples::Uint16(
-                (0..u64::from(spec.height * spec.width)).map(|i| (i * 31 + frame * 7 + channel * 1000) as u16).collect(),
+                (0..u64::from(spec.height * spec.width))
+                    .map(|i| (i * 31 + frame * 7 + channel * 1000) as u16)
+                    .collect(),
             ),
         };
         writer.write_frame(&[plane(0), plane(1)]).unwrap();
@@ -73,7 +75,13 @@ fn watched(bytes: &[u8], lengths: impl IntoIterator<Item = usize>, hint: &Hint) 
         if let Some(mut batch) = growing.new_planes(Box::new(now)).unwrap() {
             let new = all_planes(batch.as_mut());
             assert!(new.keys().all(|index| !planes.contains_key(index)), "handed out once");
-            assert!(batch.steady_bytes().unwrap().iter().all(|range| range.offset + range.length <= length as u64));
+            assert!(
+                batch
+                    .steady_bytes()
+                    .unwrap()
+                    .iter()
+                    .all(|range| range.offset + range.length <= length as u64)
+            );
             planes.extend(new);
         }
         counts.push(planes.len());
@@ -110,7 +118,7 @@ fn the_last_frame_counts_once_the_file_rests() {
     let mut growing = GrowingNd2::new(&Limits::default());
     let cut = |length: usize| Cursor::new(bytes[..length].to_vec());
     growing.advance(&mut cut(ends[0] - 5000), true).unwrap();
-    assert_eq!(growing.lacks().as_deref(), Some("no frame is written yet"), "it is not all there");
+    assert_eq!((growing.n_written(), growing.lacks()), (0, None), "it is not all there");
     growing.advance(&mut cut(ends[0]), false).unwrap();
     assert!(!growing.wants_hint());
     growing.advance(&mut cut(ends[0]), true).unwrap();
@@ -147,7 +155,9 @@ fn a_stated_shape_must_be_the_only_one_that_fits() {
         let mut growing = GrowingNd2::new(&Limits::default());
         growing.advance(&mut Cursor::new(bytes[..ends[1]].to_vec()), false).unwrap();
         let shapes = texts.iter().map(|text| text.parse::<FrameShape>().unwrap()).collect();
-        growing.take_hint(&Hint::Stated(shapes)).map(|()| growing.new_planes(source(&bytes)).unwrap().unwrap())
+        growing
+            .take_hint(&Hint::Stated(shapes))
+            .map(|()| growing.new_planes(source(&bytes)).unwrap().unwrap())
     };
     let mut batch = told(&["9x9 uint8", "7x5 uint16", "7x5 uint16"]).unwrap();
     let complete = all_planes(&mut Nd2Container::open(source(&bytes), &Limits::default()).unwrap());
@@ -181,7 +191,9 @@ fn compressed_frames_are_taken_up_too() {
 fn nonsense_is_an_error_and_a_finished_file_does_not_grow() {
     let (bytes, ends) = written(&spec(time_and_focus(2)));
     assert!(growing::open(&mut Cursor::new(bytes.clone()), &Limits::default()).unwrap().is_none());
-    assert!(growing::open(&mut Cursor::new(bytes[..ends[1]].to_vec()), &Limits::default()).unwrap().is_some());
+    assert!(
+        growing::open(&mut Cursor::new(bytes[..ends[1]].to_vec()), &Limits::default()).unwrap().is_some()
+    );
     let kind = |damage: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = bytes[..ends[2]].to_vec();
         damage(&mut bytes);

@@ -105,7 +105,8 @@ fn micro_manager(n: u16, n_written: u16, is_closed: bool) -> Vec<u8> {
     let summary = br#"{"ChNames":["DAPI","GFP"],"PixelSize_um":0.65}"#;
     let json = |number: u16| {
         let (t, c) = (number / 2, number % 2);
-        format!("{{\"FrameIndex\":{t},\"SliceIndex\":0,\"ChannelIndex\":{c},\"PositionIndex\":3}}").into_bytes()
+        format!("{{\"FrameIndex\":{t},\"SliceIndex\":0,\"ChannelIndex\":{c},\"PositionIndex\":3}}")
+            .into_bytes()
     };
     let mut file = b"II*\0".to_vec();
     let first = (40 + summary.len()).next_multiple_of(2);
@@ -168,7 +169,8 @@ fn micro_manager(n: u16, n_written: u16, is_closed: bool) -> Vec<u8> {
 
 #[test]
 fn a_micro_manager_stack_is_read_while_it_has_its_final_size_already() {
-    let states: Vec<_> = (0..=6).map(|n| micro_manager(6, n, false)).chain([micro_manager(6, 6, true)]).collect();
+    let states: Vec<_> =
+        (0..=6).map(|n| micro_manager(6, n, false)).chain([micro_manager(6, 6, true)]).collect();
     assert!(states[..7].iter().all(|state| state.len() == 200_000));
     let (planes, counts) = watched(&states);
     assert_eq!(counts, [0, 0, 1, 2, 3, 4, 5, 5, 6]);
