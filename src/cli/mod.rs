@@ -2,6 +2,7 @@
 
 mod check_config;
 mod compare;
+mod demo;
 mod explain;
 mod file_error;
 mod inspect;
@@ -50,6 +51,7 @@ enum Command {
     Rescan(rescan::RescanArgs),
     CheckConfig(check_config::CheckConfigArgs),
     Synth(synth::SynthArgs),
+    Demo(demo::DemoArgs),
 }
 
 /// How a command ended; the numbers are part of the contract.
@@ -144,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Rescan(args) => rescan::main(&args),
         Command::CheckConfig(args) => check_config::main(&args),
         Command::Synth(args) => synth::main(&args),
+        Command::Demo(args) => demo::main(&args),
     };
     let exit = ended.unwrap_or_else(|failure| {
         eprintln!("error: {:#}", failure.error);

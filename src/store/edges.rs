@@ -65,10 +65,16 @@ pub(super) fn class_changed(
     digest: &PixelDigest,
     touched: BTreeSet<PixelDigest>,
 ) -> Result<(), LedgerError> {
-    let edges = of_digest(session, digest)?;
+    let mut edges = of_digest(session, digest)?;
     if edges.is_empty() && touched.is_empty() {
         return Ok(());
     }
+    // edges may come with a plane of other pixels: those of a container that is complete at last
+    for other in touched.iter().filter(|other| *other != digest) {
+        edges.extend(of_digest(session, other)?);
+    }
+    edges.sort_unstable_by_key(|edge| (edge.a, edge.b));
+    edges.dedup_by_key(|edge| (edge.a, edge.b));
     let mut seeds = touched;
     seeds.insert(*digest);
     for edge in edges {
@@ -96,6 +102,15 @@ pub(super) fn mapped_neighbours(
     let edges = of_digest(session, digest)?.into_iter();
     let grouping = edges.filter(|edge| edge.is_counted && GROUPING.contains(&edge.relation));
     Ok(grouping.map(|edge| if edge.a == *digest { edge.b } else { edge.a }).collect())
+}
+
+/// What a digest is to others, as far as it counts.
+pub(super) fn counted(
+    session: &Session<'_>,
+    digest: &PixelDigest,
+) -> Result<Vec<(&'static str, PixelDigest)>, LedgerError> {
+    let edges = of_digest(session, digest)?.into_iter().filter(|edge| edge.is_counted);
+    Ok(edges.map(|edge| (edge.relation.name(), if edge.a == *digest { edge.b } else { edge.a })).collect())
 }
 
 /// The edge between two digests.

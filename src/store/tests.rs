@@ -253,34 +253,6 @@ fn an_unfinished_version_that_changed_is_read_again_without_second_lines() {
 }
 
 #[test]
-fn a_container_that_only_grew_keeps_its_planes_and_its_version() {
-    let scratch = Scratch::new();
-    let growing = |mtime_ns, n_planes| {
-        let request = FileClaim {
-            is_complete: false,
-            only_grew: true,
-            ..scratch.file_claim("a.nd2", mtime_ns, n_planes)
-        };
-        wait(|reply| scratch.handle().claim_file(request, reply)).unwrap()
-    };
-    let claimed = growing(1, 2);
-    scratch.finish_plane(claimed.ticket, 0, 7);
-    assert!(!scratch.finish_plane(claimed.ticket, 1, 8).file_ready);
-    wait(|reply| scratch.handle().release_file(claimed.ticket, "grows".into(), reply)).unwrap();
-    scratch.note("a.nd2", 2, FileState::Growing, "planes keep coming");
-    let claimed = growing(2, 3);
-    assert_eq!(claimed.planes[1].state, PlaneState::Done);
-    scratch.finish_plane(claimed.ticket, 2, 9);
-    wait(|reply| scratch.handle().release_file(claimed.ticket, "grows".into(), reply)).unwrap();
-    let complete = FileClaim { only_grew: true, ..scratch.file_claim("a.nd2", 3, 3) };
-    let claimed = wait(|reply| scratch.handle().claim_file(complete, reply)).unwrap();
-    assert!(claimed.planes.iter().all(|plane| plane.state == PlaneState::Done));
-    assert_eq!(scratch.finish_file(claimed.ticket, 3).version, 1);
-    assert_eq!(scratch.brief(Stream::Planes, &["container_complete"]), ["false", "false", "false"]);
-    assert_eq!(scratch.brief(Stream::Files, &FILE_KEYS), ["a.nd2 1 done 3 0 24"]);
-}
-
-#[test]
 fn a_file_that_lost_or_gained_planes_after_its_line_is_the_next_version() {
     let scratch = Scratch::new();
     scratch.take_through("a.tif", 1, &[7, 8, 7]);

@@ -6,6 +6,7 @@ mod support;
 
 mod broken_files;
 mod commands;
+mod demo;
 mod flow;
 mod growing;
 mod look_alikes;
@@ -17,4 +18,5 @@ mod restart;
 mod service;
 mod settings;
 mod shutdown;
+mod synth;
 mod tidy;

@@ -4,7 +4,7 @@
 use super::acquisition::{Acquisition, Place, Series};
 use super::optics::Objective;
 use super::plan::{Change, Container, Damage, PlannedPlane};
-use super::settings::FormatChoice;
+use super::settings::{FormatChoice, NameChoice};
 use super::truth::{Relation, TrueRelation};
 
 /// Folder of what an instrument would write, and of what people make of it.
@@ -177,13 +177,14 @@ fn growing(plan: &mut Acquisition) {
     if !matches!(plan.settings.format, FormatChoice::Mixed | FormatChoice::Nd2) {
         return;
     }
-    let series =
-        Series { n_times: plan.settings.n_times.max(8), ..overview(plan.settings.n_channels.min(2)) };
-    let mut files = Vec::new();
-    for field in [1, 2] {
-        let place = plan.place((0, 12), field, true);
-        let planes = plan.shoot(&place, series);
-        files.push(plan.store(&place, LAST_RUN, Container::Nd2, planes).start);
-    }
-    plan.growing = Some((files[1], files[0]));
+    let n_channels = plan.settings.n_channels.min(2);
+    // the names of one run differ in the well and a running number or, where there is none, in the field
+    let (column, field) = if plan.settings.names == NameChoice::Generic { (12, 2) } else { (13, 1) };
+    let [sibling, growing] =
+        [(12, 1, 2), (column, field, plan.settings.n_times.max(6))].map(|(column, field, n_times)| {
+            let place = plan.place((0, column), field, true);
+            let planes = plan.shoot(&place, Series { n_times, ..overview(n_channels) });
+            plan.store(&place, LAST_RUN, Container::Nd2, planes).start
+        });
+    plan.growing = Some((growing, sibling));
 }

@@ -47,7 +47,9 @@ fn files_hold_what_the_truth_says() {
             assert!(error.abs() < 1e-6, "{}", file.file);
             let planes: Vec<_> = container.planes().iter().map(|entry| entry.index).collect();
             assert_eq!(planes, file.planes.iter().map(|plane| plane.plane).collect::<Vec<_>>());
-            assert_eq!(!metadata.positions.is_empty(), file.has_stage_position, "{}", file.file);
+            let stage_um =
+                metadata.positions.first().map(|position| [position.x_um, position.y_um].map(Option::unwrap));
+            assert_eq!(stage_um, file.stage_um, "{}", file.file);
         }
     }
 }

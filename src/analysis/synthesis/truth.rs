@@ -57,8 +57,8 @@ pub struct TrueFile {
     pub pixel_size_um: Option<f64>,
     /// Magnification of the objective that took it.
     pub magnification: f64,
-    /// Whether the file itself names its stage position.
-    pub has_stage_position: bool,
+    /// What the stage read, `[x, y]` in micrometres, where the file says it: not quite the true place.
+    pub stage_um: Option<[f64; 2]>,
     /// Its planes; none for a file that cannot be read.
     pub planes: Vec<TruePlane>,
 }

@@ -246,7 +246,7 @@ fn true_file(planned: &PlannedFile, planes: Vec<TruePlane>) -> TrueFile {
         dtype: sample_type(planned).name().to_owned(),
         pixel_size_um: Some(planned.first().shot.view.objective.pixel_size_um()),
         magnification: planned.first().shot.view.objective.magnification,
-        has_stage_position: !planned.container.is_plain_tiff(),
+        stage_um: (!planned.container.is_plain_tiff()).then(|| planned.stage_um()),
         planes,
     }
 }
