@@ -111,7 +111,9 @@ fn one_exposure(
     let is_exact = figures.exceptions.is_some_and(|ratio| ratio <= EXCEPTIONS_MAX);
     let (r, q) = (figures.r.unwrap_or(0.0), figures.q.unwrap_or(f32::MAX));
     let own = figures.own_noise.unwrap_or(f32::MAX);
-    let by_r = r >= settings.r_min && own <= OWN_NOISE_COPY_MAX;
+    // without resizing, the noise of a copy that is not lost leaves no difference: projections and focus steps that share
+    // part of their noise do leave one
+    let by_r = r >= settings.r_min && own <= OWN_NOISE_COPY_MAX && (is_resized || q <= settings.q_max);
     let by_q = q <= settings.q_max
         && own <= OWN_NOISE_LOSSY_MAX
         && figures.r_coarse.is_some_and(|r| r >= settings.r_min);
