@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::paths::RelativePath;
-use crate::store::{FileHistory, HistoryEvent, LedgerError, LedgerReader};
+use crate::store::{FileHistory, HistoryEvent, LedgerError, LedgerReader, PlaneRelation};
 
 use super::{ConfigArgs, Exit, Failure, say};
 
@@ -71,6 +71,13 @@ fn to_json(history: &FileHistory) -> serde_json::Value {
             "state": plane.state.name(),
             "attempts": plane.attempts.iter().map(event).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
+        "relations": history.relations.iter().map(|found| json!({
+            "plane": found.index.to_string(),
+            "relation": found.relation,
+            "other_root": found.other.root,
+            "other_file": found.other.path.to_report(),
+            "other_plane": found.other.index.to_string(),
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -82,6 +89,10 @@ fn to_text(history: &FileHistory) -> String {
     for plane in &history.planes {
         text += &format!("  plane {}: {}\n", plane.index, plane.state.name());
         plane.attempts.iter().for_each(|event| text += &format!("  {}", line(event)));
+    }
+    for PlaneRelation { index, relation, other } in &history.relations {
+        let file = other.path.to_report();
+        text += &format!("  plane {index}: {relation} of {}/{file} {}\n", other.root, other.index);
     }
     text
 }

@@ -56,7 +56,7 @@ fn to_text(status: &Value, running: bool) -> String {
             status["n_waiting"], status["n_in_work"]
         );
         for file in items(&status["waiting"]) {
-            text += &format!("  {:<14} {}\n", plain(&file["state"]), plain(&file["file"]));
+            text += &format!("  {:<14} {}{}\n", plain(&file["state"]), plain(&file["file"]), standing(file));
         }
     } else {
         text += "not running\n";
@@ -74,6 +74,14 @@ fn to_text(status: &Value, running: bool) -> String {
     }
     ledger(&mut text, &status["ledger"]);
     text
+}
+
+/// How far a waiting file has come, and why it waits.
+fn standing(file: &Value) -> String {
+    let planes = file["n_planes"].as_u64().map(|n| format!(", {n} planes so far"));
+    let reason =
+        file["reason"].as_str().filter(|reason| !reason.is_empty()).map(|reason| format!(": {reason}"));
+    [planes, reason].into_iter().flatten().collect()
 }
 
 fn process(text: &mut String, status: &Value) {
@@ -166,11 +174,15 @@ mod tests {
         });
         let status = json!({
             "pid": 7, "version": "1", "uptime_s": 5.0, "supervisor": { "phase": "running" }, "roots": [root],
-            "n_waiting": 1, "n_in_work": 1, "waiting": [{ "state": "growing", "file": "a.tif" }],
+            "n_waiting": 1, "n_in_work": 1, "waiting": [{ "state": "growing", "file": "a.tif", "n_planes": 7, "reason": "size still changes" }],
             "incomplete": [{ "root": "in", "file": "b.nd2", "reason": "no chunk map" }],
         });
         let text = to_text(&status, true);
-        for expected in ["closed: permission denied", "growing        a.tif", "in/b.nd2: no chunk map"] {
+        for expected in [
+            "closed: permission denied",
+            "growing        a.tif, 7 planes so far: size still changes",
+            "in/b.nd2: no chunk map",
+        ] {
             assert!(text.contains(expected), "{expected} in {text}");
         }
         let stopped = to_text(&json!({ "incomplete": status["incomplete"] }), false);

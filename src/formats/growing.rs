@@ -24,6 +24,9 @@ pub trait Growing: Send {
     /// Why no plane can be handed out although data are there; `None` when they can.
     fn lacks(&self) -> Option<String>;
 
+    /// How many frames or pages were found written.
+    fn n_written(&self) -> u64;
+
     /// Whether planes are there that a hint may explain.
     fn wants_hint(&self) -> bool;
 

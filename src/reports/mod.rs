@@ -1,6 +1,7 @@
 //! What users read: lines appended exactly once, tables replaced atomically, object tables.
 
 mod csv;
+mod fits;
 mod objects;
 mod registrations;
 mod replace;
@@ -8,6 +9,7 @@ mod tables;
 mod tail;
 mod writer;
 
+pub use fits::fit_fields;
 pub use objects::{ObjectTables, Part, PartError, write_atomically};
 pub use tables::{CurrentTables, TableError, next_refresh};
 pub use writer::{ReportNotice, ReportOptions, ReportWriter};

@@ -127,8 +127,8 @@ impl std::fmt::Display for Brief {
             self;
         write!(
             f,
-            "since the start {files_done} files and {planes_done} planes done, {files_rejected} files and \
-             {planes_rejected} planes rejected; now {n_waiting} files waiting, {n_in_work} in work"
+            "files: {n_waiting} waiting, {n_in_work} in work, {files_done} done, {files_rejected} rejected; \
+             planes: {planes_done} done, {planes_rejected} rejected (since the start)"
         )
     }
 }

@@ -115,7 +115,8 @@ impl Watchtower {
         let pause = pause_for(length)?;
         wait(|reply| self.resources.ledger.set_pause(Some(pause), reply))?;
         self.resources.pause.set(Some(pause));
-        tracing::info!(until = ?pause.until.map(|until| humantime::format_rfc3339_seconds(until).to_string()), "paused");
+        let until = pause.until.map(|until| humantime::format_rfc3339_seconds(until).to_string());
+        tracing::info!(until = until.as_deref().unwrap_or("somebody resumes"), "paused");
         Ok(pause)
     }
 

@@ -25,7 +25,7 @@ pub(super) const FLAGS: [Relation; 3] = [Relation::PartialOverlap, Relation::Rea
 
 /// The columns that [`EdgeRow::take`] takes.
 pub(super) const EDGE_COLUMNS: &str =
-    "edge.a, edge.b, relation, confidence, s, r, q, b_in_a, a_in_b, edge.reason, is_counted";
+    "edge.a, edge.b, relation, confidence, s, r, q, b_in_a, a_in_b, edge.reason, is_counted, is_told";
 
 /// An edge as kept.
 pub(super) struct EdgeRow {
@@ -34,6 +34,7 @@ pub(super) struct EdgeRow {
     pub(super) relation: Relation,
     pub(super) reason: String,
     is_counted: bool,
+    is_told: bool,
     figures: PairEvidence,
     a_in_b: Option<Placement>,
 }
@@ -65,13 +66,20 @@ pub(super) fn class_changed(
     digest: &PixelDigest,
     touched: BTreeSet<PixelDigest>,
 ) -> Result<(), LedgerError> {
-    let edges = of_digest(session, digest)?;
+    let mut edges = of_digest(session, digest)?;
     if edges.is_empty() && touched.is_empty() {
         return Ok(());
     }
+    // edges may come with a plane of other pixels: those of a container that is complete at last
+    for other in touched.iter().filter(|other| *other != digest) {
+        edges.extend(of_digest(session, other)?);
+    }
+    edges.sort_unstable_by_key(|edge| (edge.a, edge.b));
+    edges.dedup_by_key(|edge| (edge.a, edge.b));
     let mut seeds = touched;
     seeds.insert(*digest);
-    for edge in edges {
+    let mut changed = Vec::new();
+    for mut edge in edges {
         let is_counted = counts(session, &edge)?;
         if is_counted == edge.is_counted {
             continue;
@@ -80,12 +88,37 @@ pub(super) fn class_changed(
             "UPDATE edge SET is_counted = ?3 WHERE a = ?1 AND b = ?2",
             params![edge.a, edge.b, is_counted],
         )?;
-        if FLAGS.contains(&edge.relation) {
-            emit_flag(session, &edge, if is_counted { "flagged" } else { "unflagged" })?;
-        }
         seeds.extend([edge.a, edge.b]);
+        edge.is_counted = is_counted;
+        changed.push(edge);
     }
-    stars::rebuild(session, seeds)
+    stars::rebuild(session, seeds)?;
+    changed.iter().filter(|edge| FLAGS.contains(&edge.relation)).try_for_each(|edge| tell_flag(session, edge))
+}
+
+/// Tells that a flag came or went, unless the representatives of both groups have one, or there is one group only.
+fn tell_flag(session: &Session<'_>, edge: &EdgeRow) -> Result<(), LedgerError> {
+    if edge.is_told {
+        emit_flag(session, edge, "unflagged")?;
+    } else if edge.is_counted && !is_covered(session, edge)? {
+        emit_flag(session, edge, "flagged")?;
+    } else {
+        return Ok(());
+    }
+    session.execute(
+        "UPDATE edge SET is_told = ?3 WHERE a = ?1 AND b = ?2",
+        params![edge.a, edge.b, !edge.is_told],
+    )?;
+    Ok(())
+}
+
+fn is_covered(session: &Session<'_>, edge: &EdgeRow) -> Result<bool, LedgerError> {
+    let (group_a, group_b) = (stars::of_class(session, &edge.a)?, stars::of_class(session, &edge.b)?);
+    if group_a == group_b || (group_a, group_b) == (edge.a, edge.b) {
+        return Ok(group_a == group_b);
+    }
+    let between = between(session, &group_a, &group_b)?;
+    Ok(between.is_some_and(|edge| edge.is_counted && FLAGS.contains(&edge.relation)))
 }
 
 /// The edges that make groups, from one digest: the other ends.
@@ -96,6 +129,15 @@ pub(super) fn mapped_neighbours(
     let edges = of_digest(session, digest)?.into_iter();
     let grouping = edges.filter(|edge| edge.is_counted && GROUPING.contains(&edge.relation));
     Ok(grouping.map(|edge| if edge.a == *digest { edge.b } else { edge.a }).collect())
+}
+
+/// What a digest is to others, as far as it counts.
+pub(super) fn counted(
+    session: &Session<'_>,
+    digest: &PixelDigest,
+) -> Result<Vec<(&'static str, PixelDigest)>, LedgerError> {
+    let edges = of_digest(session, digest)?.into_iter().filter(|edge| edge.is_counted);
+    Ok(edges.map(|edge| (edge.relation.name(), if edge.a == *digest { edge.b } else { edge.a })).collect())
 }
 
 /// The edge between two digests.
@@ -131,7 +173,7 @@ fn insert(session: &Session<'_>, edge: &Edge) -> Result<usize, LedgerError> {
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
          ON CONFLICT (a, b) DO UPDATE SET relation = excluded.relation, confidence = excluded.confidence, \
          s = excluded.s, r = excluded.r, q = excluded.q, b_in_a = excluded.b_in_a, a_in_b = excluded.a_in_b, \
-         reason = excluded.reason, version = excluded.version, is_counted = 0 \
+         reason = excluded.reason, version = excluded.version, is_counted = 0, is_told = 0 \
          WHERE excluded.version NOT IN (0, edge.version)",
         params![
             edge.a,
@@ -150,10 +192,8 @@ fn insert(session: &Session<'_>, edge: &Edge) -> Result<usize, LedgerError> {
 }
 
 fn forget(session: &Session<'_>, edge: &Edge) -> Result<usize, LedgerError> {
-    if let Some(known) = between(session, &edge.a, &edge.b)?.filter(|known| known.is_counted)
-        && FLAGS.contains(&known.relation)
-    {
-        emit_flag(session, &known, "unflagged")?;
+    if let Some(told) = between(session, &edge.a, &edge.b)?.filter(|known| known.is_told) {
+        emit_flag(session, &told, "unflagged")?;
     }
     session.execute("DELETE FROM edge WHERE a = ?1 AND b = ?2", params![edge.a, edge.b])
 }
@@ -211,7 +251,8 @@ impl EdgeRow {
             placement: column.next::<Option<String>>()?.as_deref().and_then(placement),
         };
         let a_in_b = column.next::<Option<String>>()?.as_deref().and_then(placement);
-        Ok(Ok(Self { a, b, relation, figures, a_in_b, reason: column.next()?, is_counted: column.next()? }))
+        let (reason, is_counted, is_told) = (column.next()?, column.next()?, column.next()?);
+        Ok(Ok(Self { a, b, relation, figures, a_in_b, reason, is_counted, is_told }))
     }
 
     /// The evidence with the place of the other plane in the one of digest `seen_from`.

@@ -4,10 +4,16 @@ use std::path::MAIN_SEPARATOR;
 
 use rusqlite::Row;
 
+use super::groups::Member;
 use super::reader::LedgerReader;
 use super::rows::Columns;
+use super::{edges, stuck};
+use crate::analysis::verification::Relation;
 use crate::paths::RelativePath;
-use crate::store::{FileHistory, FileLocation, HistoryEvent, LedgerError, PlaneHistory, PlaneState};
+use crate::store::{
+    FileHistory, FileLocation, HistoryEvent, LedgerError, PixelDigest, PlaneHistory, PlaneName,
+    PlaneRelation, PlaneState,
+};
 
 impl LedgerReader {
     /// What happened to the files that a text names: a path below a root, as written in reports or as it is, with or
@@ -56,7 +62,40 @@ impl LedgerReader {
                 )?,
             });
         }
-        Ok(FileHistory { location, root, version, events, planes })
+        let relations = self.relations(file_id)?;
+        Ok(FileHistory { location, root, version, events, planes, relations })
+    }
+
+    /// What the planes of a file are to others, as far as it counts, for the first planes that have any relation.
+    fn relations(&self, file_id: i64) -> Result<Vec<PlaneRelation>, LedgerError> {
+        let session = self.session();
+        let planes: Vec<(i64, PixelDigest)> = session.rows(
+            "SELECT id, digest FROM plane WHERE file_id = ?1 AND is_live = 1 \
+             AND (EXISTS (SELECT 1 FROM dup_member WHERE plane_id = plane.id) \
+             OR EXISTS (SELECT 1 FROM edge WHERE a = digest) OR EXISTS (SELECT 1 FROM edge WHERE b = digest)) \
+             ORDER BY t, p, z, c LIMIT ?2",
+            [file_id, RELATED_PLANES_MAX],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let mut relations = Vec::new();
+        for (plane_id, digest) in planes {
+            let own = Member::load(&session, plane_id)?;
+            let best = Member::of_class(&session, &digest)?.filter(|best| best.plane_id != plane_id);
+            let exact = best.map(|best| (best.relation(&own), best));
+            let mut found = Vec::from_iter(exact);
+            for (relation, other) in edges::counted(&session, &digest)? {
+                found.extend(Member::of_class(&session, &other)?.map(|other| (relation, other)));
+            }
+            for other in stuck::partners(&session, plane_id)? {
+                found.push((Relation::StuckFrame.name(), Member::load(&session, other)?));
+            }
+            relations.extend(found.into_iter().map(|(relation, other)| PlaneRelation {
+                index: own.index,
+                relation,
+                other: PlaneName::of(&other),
+            }));
+        }
+        Ok(relations)
     }
 
     fn events(&self, sql: &str, key: i64) -> Result<Vec<HistoryEvent>, LedgerError> {
@@ -67,6 +106,9 @@ impl LedgerReader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
+
+/// Planes of one file whose relations are told.
+const RELATED_PLANES_MAX: i64 = 100;
 
 /// The paths below a root that a text may mean.
 fn candidates(text: &str, root: &str, place: &[u8]) -> Vec<RelativePath> {

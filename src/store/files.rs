@@ -39,10 +39,8 @@ pub(super) fn note(session: &Session<'_>, note: &FileNote) -> Result<(), LedgerE
         Some(file) => file,
         None => FileRow::find_or_insert(session, note.root_id, &note.path, note.stat)?,
     };
-    if file.state == FileState::Working {
-        if file.claim_run == session.run_id {
-            return Ok(());
-        }
+    if file.state == FileState::Working && file.claim_run == session.run_id {
+        return Ok(());
     }
     file.interruptions += u32::from(file.was_cut_off(session));
     file.is_begun &= file.claim_run == session.run_id;

@@ -22,7 +22,7 @@ pub(super) const EXACT: &str = "exact";
 
 /// A plane as a group sees it.
 pub(super) struct Member {
-    plane_id: i64,
+    pub(super) plane_id: i64,
     pub(super) root: String,
     pub(super) path: RelativePath,
     pub(super) index: PlaneIndex,
@@ -272,7 +272,7 @@ impl Member {
         (Reverse(self.quality_rank), self.mtime_ns, &self.root, &self.path, self.index)
     }
 
-    fn relation(&self, other: &Self) -> &'static str {
+    pub(super) fn relation(&self, other: &Self) -> &'static str {
         exact_relation((self.byte_class, self.index), (other.byte_class, other.index))
     }
 

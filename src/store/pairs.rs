@@ -214,8 +214,14 @@ impl LedgerReader {
     }
 
     /// Reading as the operations do.
-    fn session(&self) -> Session<'_> {
+    pub(super) fn session(&self) -> Session<'_> {
         Session::new(&self.connection, "", "")
+    }
+}
+
+impl PlaneName {
+    pub(super) fn of(member: &Member) -> Self {
+        Self { root: member.root.clone(), path: member.path.clone(), index: member.index }
     }
 }
 
@@ -300,8 +306,8 @@ fn flag(
     // the place is that of the compared planes, which may lie otherwise than their representatives
     evidence.placement = evidence.placement.filter(|_| is_direct);
     Ok(PairListing {
-        a: name_of(first),
-        b: name_of(second),
+        a: PlaneName::of(first),
+        b: PlaneName::of(second),
         relation: edge.relation.name(),
         reason: Some(edge.reason.clone()),
         evidence,
@@ -315,8 +321,8 @@ fn stuck_pair(session: &Session<'_>, first: i64, second: i64) -> Result<PairList
     let (digest_a, digest_b) = (digest(first)?, digest(second)?);
     let edge = if digest_a == digest_b { None } else { edges::between(session, &digest_a, &digest_b)? };
     Ok(PairListing {
-        a: name_of(&Member::load(session, first)?),
-        b: name_of(&Member::load(session, second)?),
+        a: PlaneName::of(&Member::load(session, first)?),
+        b: PlaneName::of(&Member::load(session, second)?),
         relation: Relation::StuckFrame.name(),
         reason: None,
         evidence: edge.map_or(EXACT_EVIDENCE, |edge| edge.evidence(&digest_a)),
@@ -329,9 +335,5 @@ fn class(session: &Session<'_>, digest: &PixelDigest) -> Result<Member, LedgerEr
 }
 
 fn class_name(session: &Session<'_>, digest: &PixelDigest) -> Result<PlaneName, LedgerError> {
-    class(session, digest).map(|member| name_of(&member))
-}
-
-fn name_of(member: &Member) -> PlaneName {
-    PlaneName { root: member.root.clone(), path: member.path.clone(), index: member.index }
+    class(session, digest).map(|member| PlaneName::of(&member))
 }

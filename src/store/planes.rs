@@ -81,12 +81,9 @@ fn find_look_alikes(
         "UPDATE plane SET field = ?2, lane = ?3, series_t = ?4, series_z = ?5, is_stacked = ?6 WHERE id = ?1",
         params![plane_id, place.field, place.lane, place.t, place.z, place.is_stacked],
     )?;
-    if done.blank.is_some() {
-        return Ok(());
-    }
     let touched = edges::save(session, &done.edges)?;
     edges::class_changed(session, &done.digest, touched)?;
-    stuck::look(session, plane_id, &place)
+    if done.blank.is_some() { Ok(()) } else { stuck::look(session, plane_id, &place) }
 }
 
 pub(super) fn fail(session: &Session<'_>, failure: &PlaneFailure) -> Result<PlaneFailed, LedgerError> {

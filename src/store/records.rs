@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::analysis::segmentation::Centroids;
 use crate::analysis::verification::{Placement, Relation};
 use crate::paths::{FileStat, RelativePath};
-use crate::store::{FileState, Place, PlaneState};
+use crate::store::{FileState, Place, PlaneName, PlaneState};
 use crate::units::PlaneIndex;
 
 /// SHA-256 or other 256-bit digest of the samples of a plane.
@@ -512,6 +512,19 @@ pub struct FileHistory {
     pub events: Vec<HistoryEvent>,
     /// Planes that are not done, or took more than one attempt.
     pub planes: Vec<PlaneHistory>,
+    /// What its planes are to others: to the best of equal pixels, and to look-alikes.
+    pub relations: Vec<PlaneRelation>,
+}
+
+/// What a plane is to another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaneRelation {
+    /// The plane.
+    pub index: PlaneIndex,
+    /// The relation's name.
+    pub relation: &'static str,
+    /// The other plane.
+    pub other: PlaneName,
 }
 
 /// One entry of a history.

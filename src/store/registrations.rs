@@ -180,3 +180,98 @@ fn pair_content(event: &str, moving: &Member, reference: &Member) -> Content {
         .with("moving", moving.report())
         .with("reference", reference.report())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::Map;
+
+    use super::*;
+    use crate::store::test_support::{Scratch, plane};
+    use crate::store::{FileTicket, View, wait};
+
+    const KEYS: [&str; 2] = ["event", "seq"];
+
+    fn pixels(file_id: i64, digest: u8) -> PixelsOf {
+        PixelsOf { file_id, index: plane(0), digest: [digest; 32] }
+    }
+
+    fn finish(scratch: &Scratch, ticket: FileTicket, digest: u8, tried: &[(Side, PixelsOf)]) {
+        let registration = |(side, partner): &(Side, PixelsOf)| Registration {
+            side: *side,
+            partner: *partner,
+            is_accepted: true,
+            result: Map::new(),
+        };
+        let view = View { height: 2, width: 3, stage_um: Some([1.0, -2.0]), ..View::default() };
+        let centroids = Arc::new(Centroids { points: vec![[1.5, 0.25]] });
+        let done = PlaneDone {
+            registrable: Some(Registrable { view, centroids }),
+            registrations: tried.iter().map(registration).collect(),
+            ..scratch.done(ticket, 0, digest)
+        };
+        wait(|reply| scratch.handle().finish_plane(done, reply)).unwrap();
+    }
+
+    fn counts(scratch: &Scratch) -> (u64, usize) {
+        let mut n_listed = 0;
+        let count = |_| {
+            n_listed += 1;
+            Ok::<_, LedgerError>(())
+        };
+        scratch.reader().each_registration(count).unwrap();
+        (scratch.reader().counts().unwrap().registrations, n_listed)
+    }
+
+    #[test]
+    fn a_pair_whose_first_plane_is_lost_before_its_commit_has_one_line() {
+        let scratch = Scratch::new();
+        let [first, second] = ["a.tif", "b.tif"].map(|path| scratch.claim(path, 1, 1).ticket);
+        finish(&scratch, second, 2, &[(Side::Reference, pixels(first.file_id, 1))]);
+        assert_eq!(counts(&scratch), (1, 0), "not shown before both are done");
+        // the first comes again, and is tried with the second again
+        finish(&scratch, first, 1, &[(Side::Moving, pixels(second.file_id, 2))]);
+        assert_eq!(scratch.brief(Stream::Registrations, &KEYS), ["registered 1"]);
+        assert_eq!(counts(&scratch), (1, 1));
+    }
+
+    #[test]
+    fn other_pixels_withdraw_what_was_found_and_a_result_of_old_pixels_is_not_taken() {
+        let scratch = Scratch::new();
+        let [first, second] = ["a.tif", "b.tif"].map(|path| scratch.claim(path, 1, 1).ticket);
+        let (moving, reference) = (pixels(first.file_id, 1), pixels(second.file_id, 2));
+        finish(&scratch, first, 1, &[]);
+        finish(&scratch, second, 2, &[(Side::Reference, moving)]);
+        let first = scratch.claim("a.tif", 2, 1).ticket;
+        assert_eq!(counts(&scratch), (1, 1), "it stands until the plane is read again");
+        finish(&scratch, first, 3, &[(Side::Moving, reference)]);
+        let second = scratch.claim("b.tif", 2, 1).ticket;
+        finish(&scratch, second, 4, &[(Side::Reference, moving)]);
+        assert_eq!(
+            scratch.brief(Stream::Registrations, &KEYS),
+            ["registered 1", "withdrawn 2", "registered 3", "withdrawn 4"]
+        );
+        assert_eq!(counts(&scratch), (0, 0));
+    }
+
+    #[test]
+    fn what_can_be_registered_comes_back_as_it_was_kept() {
+        let mut scratch = Scratch::new();
+        let ticket = scratch.claim("a.tif", 1, 1).ticket;
+        finish(&scratch, ticket, 1, &[]);
+        scratch.open();
+        let mut planes = Vec::new();
+        scratch.reader().registrable_planes(|plane| planes.push(plane)).unwrap();
+        assert_eq!((planes.len(), planes[0].key), (1, pixels(ticket.file_id, 1)));
+        assert_eq!(planes[0].view.stage_um, Some([1.0, -2.0]));
+        assert_eq!((planes[0].view.width, planes[0].view.pixel_size_um), (3, None));
+        let centroids = |digest| scratch.reader().centroids_of(&pixels(ticket.file_id, digest)).unwrap();
+        assert_eq!(centroids(1).unwrap().points, [[1.5, 0.25]]);
+        assert_eq!(centroids(2), None, "other pixels");
+        // a plane that is given up waits for nobody
+        let ticket = scratch.claim("a.tif", 2, 1).ticket;
+        scratch.fail_plane(ticket, 0, 1);
+        scratch.reader().registrable_planes(|plane| panic!("{plane:?}")).unwrap();
+    }
+}

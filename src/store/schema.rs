@@ -103,6 +103,25 @@ mod tests {
     }
 
     #[test]
+    fn every_older_schema_becomes_this_one() {
+        let tables = |connection: &Connection| -> Vec<String> {
+            let mut statement =
+                connection.prepare("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name").unwrap();
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        let new = tempfile::tempdir().unwrap();
+        let expected = tables(&open(new.path()).unwrap());
+        for n_steps in 1..STEPS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(DATABASE_FILE);
+            migrate(&mut Connection::open(&path).unwrap(), &path, &STEPS[..n_steps]).unwrap();
+            let connection = open(folder.path()).unwrap();
+            assert_eq!(schema_of(&connection).unwrap(), SCHEMA);
+            assert_eq!(tables(&connection), expected);
+        }
+    }
+
+    #[test]
     fn a_failed_migration_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         drop(open(folder.path()).unwrap());

@@ -20,6 +20,8 @@ CREATE TABLE edge (
     version INTEGER NOT NULL,
     -- both digests have live planes, no pair of which is an expected repeat
     is_counted INTEGER NOT NULL DEFAULT 0,
+    -- it stands as a flag in duplicates.jsonl
+    is_told INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (a, b)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX edge_by_b ON edge (b);

@@ -42,6 +42,12 @@ pub(super) fn rebuild(session: &Session<'_>, seeds: BTreeSet<PixelDigest>) -> Re
     tell(session, &before, &after)
 }
 
+/// The star of a class, or the class itself.
+pub(super) fn of_class(session: &Session<'_>, digest: &PixelDigest) -> Result<PixelDigest, LedgerError> {
+    let star = "SELECT star FROM star_member WHERE digest = ?1";
+    Ok(session.row_if_any(star, [digest], |row| row.get(0))?.unwrap_or(*digest))
+}
+
 /// The edges of every class that the seeds lead to, over edges and over the stars as they stood; and these.
 #[allow(clippy::type_complexity, reason = "an adjacency list and the stars")]
 fn connected(

@@ -51,6 +51,15 @@ pub(super) fn forget(session: &Session<'_>, plane_id: i64) -> Result<(), LedgerE
     Ok(())
 }
 
+/// The planes that hold the exposure of this one beside it in its series.
+pub(super) fn partners(session: &Session<'_>, plane_id: i64) -> Result<Vec<i64>, LedgerError> {
+    session.rows(
+        "SELECT first FROM stuck WHERE second = ?1 UNION ALL SELECT second FROM stuck WHERE first = ?1 ORDER BY 1",
+        [plane_id],
+        |row| row.get(0),
+    )
+}
+
 /// The planes so many steps of time and focus away.
 fn frames_at(session: &Session<'_>, place: &Place, (t, z): (i64, i64)) -> Result<Vec<Frame>, LedgerError> {
     let PlaneIndex { t: own_t, p, z: own_z, c } = place.index;

@@ -253,34 +253,6 @@ fn an_unfinished_version_that_changed_is_read_again_without_second_lines() {
 }
 
 #[test]
-fn a_container_that_only_grew_keeps_its_planes_and_its_version() {
-    let scratch = Scratch::new();
-    let growing = |mtime_ns, n_planes| {
-        let request = FileClaim {
-            is_complete: false,
-            only_grew: true,
-            ..scratch.file_claim("a.nd2", mtime_ns, n_planes)
-        };
-        wait(|reply| scratch.handle().claim_file(request, reply)).unwrap()
-    };
-    let claimed = growing(1, 2);
-    scratch.finish_plane(claimed.ticket, 0, 7);
-    assert!(!scratch.finish_plane(claimed.ticket, 1, 8).file_ready);
-    wait(|reply| scratch.handle().release_file(claimed.ticket, "grows".into(), reply)).unwrap();
-    scratch.note("a.nd2", 2, FileState::Growing, "planes keep coming");
-    let claimed = growing(2, 3);
-    assert_eq!(claimed.planes[1].state, PlaneState::Done);
-    scratch.finish_plane(claimed.ticket, 2, 9);
-    wait(|reply| scratch.handle().release_file(claimed.ticket, "grows".into(), reply)).unwrap();
-    let complete = FileClaim { only_grew: true, ..scratch.file_claim("a.nd2", 3, 3) };
-    let claimed = wait(|reply| scratch.handle().claim_file(complete, reply)).unwrap();
-    assert!(claimed.planes.iter().all(|plane| plane.state == PlaneState::Done));
-    assert_eq!(scratch.finish_file(claimed.ticket, 3).version, 1);
-    assert_eq!(scratch.brief(Stream::Planes, &["container_complete"]), ["false", "false", "false"]);
-    assert_eq!(scratch.brief(Stream::Files, &FILE_KEYS), ["a.nd2 1 done 3 0 24"]);
-}
-
-#[test]
 fn a_file_that_lost_or_gained_planes_after_its_line_is_the_next_version() {
     let scratch = Scratch::new();
     scratch.take_through("a.tif", 1, &[7, 8, 7]);
@@ -322,6 +294,57 @@ fn a_plane_that_fails_is_tried_again_and_then_rejected_with_its_history() {
     scratch.finish_plane(claimed.ticket, 0, 7);
     assert_eq!(scratch.finish_file(claimed.ticket, 1).version, 2);
     assert_eq!(scratch.brief(Stream::Planes, &["version", "outcome"]), ["1 rejected", "1 done", "2 done"]);
+}
+
+#[test]
+fn what_failed_is_listed_and_can_be_tried_again_and_nothing_else() {
+    let scratch = Scratch::new();
+    scratch.take_through("good.tif", 1, &[7]);
+    let rejected = scratch.claim("rejected.tif", 1, 1).ticket;
+    scratch.fail_plane(rejected, 0, 1);
+    scratch.finish_file(rejected, 1);
+    let in_part = scratch.claim("in_part.tif", 1, 2).ticket;
+    scratch.fail_plane(in_part, 0, 1);
+    let note = FileNote {
+        root_id: scratch.root_id,
+        path: RelativePath::new("incomplete.tif"),
+        stat: stat(1),
+        state: FileState::Incomplete,
+        reason: "no end".into(),
+        alert: None,
+    };
+    wait(|reply| scratch.handle().note_file(note, reply)).unwrap();
+    let names = || {
+        let files = scratch.reader().failed_files().unwrap();
+        files.iter().map(|file| file.path.to_report()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["rejected.tif", "in_part.tif", "incomplete.tif"]);
+    for file in scratch.reader().failed_files().unwrap() {
+        wait(|reply| scratch.handle().retry_file(file.file_id, reply)).unwrap();
+    }
+    assert!(names().is_empty());
+    let good = scratch.reader().find_file(scratch.root_id, &RelativePath::new("good.tif")).unwrap().unwrap();
+    let refused = wait(|reply| scratch.handle().retry_file(good.file_id, reply)).unwrap_err();
+    assert!(refused.to_string().contains("good.tif") && !refused.is_fatal(), "{refused}");
+}
+
+#[test]
+fn a_pause_is_kept_until_it_is_over() {
+    let mut scratch = Scratch::new();
+    assert_eq!(scratch.reader().pause().unwrap(), None);
+    // kept to the millisecond
+    let since = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_123);
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+    let set = |scratch: &Scratch, pause| wait(|reply| scratch.handle().set_pause(pause, reply)).unwrap();
+    set(&scratch, Some(Pause { since, until: Some(later) }));
+    assert_eq!(scratch.reader().pause().unwrap().map(|pause| pause.since), Some(since));
+    set(&scratch, Some(Pause { since, until: None }));
+    scratch.open();
+    assert_eq!(scratch.reader().pause().unwrap(), Some(Pause { since, until: None }));
+    set(&scratch, Some(Pause { since, until: Some(since) }));
+    assert_eq!(scratch.reader().pause().unwrap(), None, "it has ended by itself");
+    set(&scratch, None);
+    assert_eq!(scratch.reader().pause().unwrap(), None);
 }
 
 #[test]

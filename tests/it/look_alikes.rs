@@ -149,6 +149,11 @@ fn look_alikes_are_told_apart_and_tables_do_not_depend_on_order_or_workers() {
     let stuck = ["\"stuck_frame\" \"t2p0z0c0\"", "\"stuck_frame\" \"t3p0z0c0\""];
     assert_eq!(alerts, stuck.map(|alert| (alert.to_owned(), 1)).into());
 
+    let mut explain = crate::support::scopewatch();
+    explain.args(["explain", "c/turned.tif", "--out"]).arg(sandbox.out());
+    let told = String::from_utf8(crate::support::output(&mut explain).stdout).unwrap();
+    assert!(told.contains("plane t0p0z0c0: same_exposure_mapped of in/a/first.tif t0p0z0c0\n"), "{told}");
+
     for (seed, workers) in [(1, "1"), (2, "4"), (3, "4")] {
         let arrived = arrive(&files, seed, workers);
         assert_eq!(arrived, expected, "order {seed}, {workers} workers");

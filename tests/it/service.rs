@@ -68,7 +68,7 @@ fn the_service_manager_hears_ready_status_watchdog_and_stopping() {
     sandbox.wait_for_files(2);
     wait_until("the status counts the files", || {
         let status = manager.hear_until("STATUS=");
-        status.contains("1 files and 1 planes done, 1 files") && status.contains("0 files waiting")
+        status.contains("files: 0 waiting, 0 in work, 1 done, 1 rejected; planes: 1 done, 0 rejected")
     });
     manager.hear_until("WATCHDOG=1");
     let paused = output(scopewatch().args(["pause", "--out"]).arg(sandbox.out()));

@@ -39,11 +39,13 @@ pub(super) struct Counter<'a> {
     /// The round in which a reference point was last met.
     met: Vec<u32>,
     round: u32,
+    /// Points that were looked for in the reference: the work so far.
+    pub(super) n_lookups: usize,
 }
 
 impl<'a> Counter<'a> {
     pub(super) fn new(reference: &'a Field) -> Self {
-        Self { reference, met: vec![0; reference.len()], round: 0 }
+        Self { reference, met: vec![0; reference.len()], round: 0, n_lookups: 0 }
     }
 
     /// Which of some points of a view meet one of the reference within `gate` px.
@@ -62,6 +64,7 @@ impl<'a> Counter<'a> {
                 continue;
             }
             meetings.n_inside += 1;
+            self.n_lookups += 1;
             if let Some((_, met)) = self.reference.tree.nearest_one(place, gate)
                 && std::mem::replace(&mut self.met[met as usize], self.round) != self.round
             {

@@ -27,8 +27,9 @@ pub(super) fn describe(points: &[[f64; 2]], cluster: &Cluster) -> Option<(SixPoi
     let [across_c, across_a, across_b] = turned(cluster.across);
     let six = [a, b, c, across_a, across_b, across_c];
     let descriptor = in_frame(at(a), at(b), [c, across_a, across_b, across_c].map(at));
-    let is_sliver = descriptor.as_chunks::<2>().0.iter().any(|[x, y]| !(x.hypot(*y) < EXTENT_MAX));
-    (!is_sliver).then_some((six, descriptor))
+    // a longest edge of no length makes them no numbers
+    let is_compact = descriptor.as_chunks::<2>().0.iter().all(|[x, y]| x.hypot(*y) < EXTENT_MAX);
+    is_compact.then_some((six, descriptor))
 }
 
 /// `(p - a) / (b - a)` of each point, as complex numbers.

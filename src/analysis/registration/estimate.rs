@@ -63,14 +63,12 @@ pub(super) fn affine(pairs: &[PlacePair]) -> Option<Affine> {
     let moments = Moments::of(pairs);
     let [xx, xy, yy] = moments.square;
     let determinant = xx * yy - xy * xy;
-    // places on a line, to half of the digits
-    if !(determinant > 1e-8 * xx * yy) {
-        return None;
-    }
     let linear = moments
         .product
         .map(|[by_x, by_y]| [(by_x * yy - by_y * xy) / determinant, (by_y * xx - by_x * xy) / determinant]);
-    moments.map(linear)
+    // places on a line, to half of the digits
+    let spans_area = determinant > 1e-8 * xx * yy;
+    spans_area.then(|| moments.map(linear)).flatten()
 }
 
 /// Whether given pairs `(moving[i], reference[i])` are rather mirror images than not: the sign that the closed form

@@ -257,9 +257,9 @@ impl Acquisition {
     fn registration(&self, reference: usize, moving: usize) -> TrueRegistration {
         let plane = |file: usize| {
             let planes = &self.files[file].planes;
-            let middle = planes.iter().filter(|plane| plane.index.t == 0 && plane.index.c == 0);
-            let n_z = middle.clone().count();
-            middle.skip(n_z / 2).next().expect("every field has a nuclear plane")
+            let mut steps = planes.iter().filter(|plane| plane.index.t == 0 && plane.index.c == 0);
+            let n_z = steps.clone().count();
+            steps.nth(n_z / 2).expect("every field has a nuclear plane")
         };
         let (in_reference, in_moving) = (plane(reference), plane(moving));
         let (reference_view, moving_view) = (in_reference.shot.view, in_moving.shot.view);

@@ -161,7 +161,7 @@ impl Drawing<'_> {
     }
 
     const fn is_nuclear(&self) -> bool {
-        self.channel % 2 == 0
+        self.channel.is_multiple_of(2)
     }
 
     /// Half the width of the soft edge in micrometres.

@@ -106,12 +106,14 @@ fn check(a: &Plane, b: &Plane, expected: Relation) -> Verdict {
     verdict
 }
 
+type GreyMap = Box<dyn Fn(f64) -> f64>;
+
 #[test]
 fn grey_maps_of_one_exposure_are_seen_through() {
     for seed in SEEDS {
         let plane = field(seed);
         let high = values(&plane).into_iter().fold(0.0, f64::max);
-        let maps: [(&str, Box<dyn Fn(f64) -> f64>); 5] = [
+        let maps: [(&str, GreyMap); 5] = [
             ("gain", Box::new(|v| v * 0.5)),
             ("offset", Box::new(|v| v * 0.8 + 1310.0)),
             ("gamma 0.5", Box::new(move |v| (v / high).sqrt() * 65535.0)),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::analysis::registration::fit::OptimizedFit;
-use crate::analysis::registration::{Fit, FitTimes, Model};
+use crate::analysis::registration::Model;
+use crate::reports::fit_fields;
 
 use super::points::Points;
 use super::{Outcome, Registered};
@@ -45,20 +45,11 @@ impl Answer<'_> {
 
     fn registered_json(&self, registered: &Registered) -> Value {
         let Registered { mirrored, pairs, fit, times } = registered;
-        let map = fit.reference_from_moving;
-        let parts = map.decompose();
         let ids = |&(m, r): &(usize, usize)| [&self.moving.ids[m], &self.reference.ids[r]];
-        json!({
-            "mirrored": mirrored,
-            "reference_from_moving": map,
-            "affine_row_col": map.row_col(),
-            "scale": parts.scale,
-            "rotation_deg": parts.rotation_rad.to_degrees(),
-            "n_pairs": pairs.len(),
-            "rmsd_px": fit.rmsd_px,
-            "pairs": pairs.iter().map(ids).collect::<Vec<_>>(),
-            "optimizers": optimizers(fit, times, self.model),
-        })
+        let mut fields = fit_fields(fit, times, self.model);
+        fields.insert("mirrored".into(), (*mirrored).into());
+        fields.insert("pairs".into(), json!(pairs.iter().map(ids).collect::<Vec<_>>()));
+        fields.into()
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -102,37 +93,6 @@ impl Answer<'_> {
         }
         text
     }
-}
-
-fn optimizers(fit: &Fit, times: &FitTimes, model: Model) -> Value {
-    let closed_form = fit.closed_form.as_ref().map(|closed| {
-        json!({
-            "parameters": closed.parameters,
-            "parameter_names": model.parameter_names(),
-            "rmsd_px": closed.rmsd_px,
-            "time_us": microseconds(times.closed_form),
-        })
-    });
-    json!({
-        "closed_form": closed_form,
-        "lbfgsb": optimizer(&fit.lbfgsb, times.lbfgsb, model),
-        "lm": optimizer(&fit.lm, times.lm, model),
-    })
-}
-
-fn optimizer(fit: &OptimizedFit, time: Duration, model: Model) -> Value {
-    json!({
-        "parameters": fit.parameters,
-        "parameter_names": model.parameter_names(),
-        "standard_errors": fit.standard_errors,
-        "rmsd_px": fit.rmsd_px,
-        "iterations": fit.report.n_iterations,
-        "residual_evaluations": fit.report.n_residual_passes,
-        "jacobian_evaluations": fit.report.n_jacobian_passes,
-        "time_us": microseconds(time),
-        "peak_alloc_bytes": null,
-        "stop_reason": fit.report.stop_reason.name(),
-    })
 }
 
 fn microseconds(time: Duration) -> f64 {

@@ -138,7 +138,7 @@ impl Growing for GrowingNd2 {
 
     fn lacks(&self) -> Option<String> {
         if self.walk.frames().is_empty() {
-            return Some("no frame is written yet".to_owned());
+            return None;
         }
         match (&self.loops, &self.attributes) {
             (Loops::Open(why), _) => Some(format!("{why}, so its frames are placed when it is complete")),
@@ -146,6 +146,10 @@ impl Growing for GrowingNd2 {
             (Loops::Unknown, _) => Some("its loops are not written yet".to_owned()),
             (Loops::Known(_), Some(_)) => None,
         }
+    }
+
+    fn n_written(&self) -> u64 {
+        self.walk.frames().len() as u64
     }
 
     fn wants_hint(&self) -> bool {

@@ -194,11 +194,11 @@ impl Growing for GrowingTiff {
     }
 
     fn lacks(&self) -> Option<String> {
-        match (&self.trouble, self.n_written) {
-            (Some(trouble), _) => Some(trouble.clone()),
-            (None, 0) => Some("no page is written yet".to_owned()),
-            (None, _) => None,
-        }
+        self.trouble.clone()
+    }
+
+    fn n_written(&self) -> u64 {
+        self.n_written
     }
 
     fn wants_hint(&self) -> bool {

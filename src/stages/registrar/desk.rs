@@ -11,7 +11,7 @@ use super::matching::{Outcome, register, stage_figures};
 use crate::actor::{CpuPool, IoPool, JobError, StageCounters, StageError};
 use crate::analysis::registration::Field;
 use crate::analysis::segmentation::Centroids;
-use crate::store::{LedgerError, LedgerReader, PixelsOf, Registration, Side, View};
+use crate::store::{LedgerReader, PixelsOf, Registration, Side, View};
 
 /// Memory for fields that were made ready for matching, in bytes.
 const FIELDS_MAX_BYTES: u64 = 12 << 20;
@@ -24,7 +24,7 @@ pub(super) struct Desk {
     reader: Arc<Mutex<LedgerReader>>,
     cpu: CpuPool,
     io: IoPool,
-    fields: Cache<PixelsOf, Arc<Ready>>,
+    fields: Cache<PixelsOf, Arc<Field>>,
     outcomes: Cache<OutcomeKey, Arc<Outcome>>,
 }
 
@@ -35,22 +35,15 @@ pub(super) struct Own {
     pub(super) centroids: Arc<Centroids>,
 }
 
-/// A field made ready for matching.
-#[derive(Debug)]
-struct Ready {
-    points: Vec<[f64; 2]>,
-    field: Field,
-}
-
 /// What an outcome depends on: the pixels of both fields, and the sizes of these pixels.
 type OutcomeKey = ([[u8; 32]; 2], [Option<u64>; 2]);
 
 /// A partner's field, or why it has none.
-type MaybeReady = Result<Arc<Ready>, String>;
+type MaybeReady = Result<Arc<Field>, String>;
 
 impl Desk {
     pub(super) fn new(reader: LedgerReader, cpu: CpuPool, io: IoPool) -> Self {
-        let fields = Cache::builder().max_capacity(FIELDS_MAX_BYTES).weigher(weigh(Ready::size_bytes));
+        let fields = Cache::builder().max_capacity(FIELDS_MAX_BYTES).weigher(weigh(field_bytes));
         let outcomes = Cache::builder().max_capacity(OUTCOMES_MAX_BYTES).weigher(weigh(Outcome::size_bytes));
         let (fields, outcomes) = (fields.build(), outcomes.build());
         Self { reader: Arc::new(Mutex::new(reader)), cpu, io, fields, outcomes }
@@ -119,10 +112,7 @@ impl Desk {
             (Ok(moving), Ok(reference)) => (moving, reference),
             (Err(reason), _) | (_, Err(reason)) => return Ok(Outcome::refused(reason, None)),
         };
-        let work = move || {
-            let fields = (&moving.field, &reference.field);
-            register(fields, (&moving.points, &reference.points), (&views.0, &views.1))
-        };
+        let work = move || register((&moving, &reference), (&views.0, &views.1));
         match self.cpu.run(move |_| work()).await {
             Err(JobError::Panicked(message)) => {
                 Ok(Outcome::refused(format!("a fault of scopewatch itself: {message}"), None))
@@ -148,9 +138,9 @@ impl Desk {
                 None => return Ok(None),
             },
         };
-        let ready = match self.cpu.run(move |_| Ready::new(&centroids)).await {
+        let ready = match self.cpu.run(move |_| Field::new(&centroids.to_f64())).await {
             Err(JobError::Panicked(message)) => Err(format!("a fault of scopewatch itself: {message}")),
-            other => other?.map(Arc::new),
+            other => other?.map(Arc::new).map_err(|error| error.to_string()),
         };
         if let Ok(ready) = &ready {
             self.fields.insert(*key, Arc::clone(ready));
@@ -160,26 +150,15 @@ impl Desk {
 
     async fn centroids_in_ledger(&self, key: PixelsOf) -> Result<Option<Centroids>, StageError> {
         let reader = Arc::clone(&self.reader);
-        let read = move || {
-            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok::<_, LedgerError>(reader.centroids_of(&key)?)
-        };
+        let read = move || reader.lock().unwrap_or_else(PoisonError::into_inner).centroids_of(&key);
         self.io.run(move |_| read()).await?.map_err(StageError::fatal)
     }
 }
 
-impl Ready {
-    fn new(centroids: &Centroids) -> Result<Self, String> {
-        let points = centroids.to_f64();
-        let field = Field::new(&points).map_err(|error| error.to_string())?;
-        Ok(Self { points, field })
-    }
-
-    /// Memory that it takes, in bytes, roughly: its points, and what is made of each for matching.
-    fn size_bytes(&self) -> usize {
-        const READY_BYTES_PER_POINT: usize = 320;
-        size_of::<Self>() + self.points.len() * READY_BYTES_PER_POINT
-    }
+/// Memory that a field made ready takes, in bytes, roughly: what is made of each of its points.
+fn field_bytes(field: &Field) -> usize {
+    const BYTES_PER_POINT: usize = 300;
+    size_of::<Field>() + field.len() * BYTES_PER_POINT
 }
 
 /// Takes the result of one try.

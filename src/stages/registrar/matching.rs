@@ -1,12 +1,12 @@
 //! One pair of fields: matched, fitted, and said in the words of the report.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use crate::analysis::registration::fit::{Fit, FitTimes, OptimizedFit, fit_pairs_timed};
-use crate::analysis::registration::{Field, FitSettings, Match, Refusal, Settings, match_fields};
+use crate::analysis::registration::{self, Field, Model, Registration, Settings};
 use crate::geometry::Affine;
+use crate::reports::fit_fields;
 use crate::store::View;
 
 use super::pairing::scale_prior;
@@ -39,75 +39,26 @@ impl Outcome {
 /// Finds out whether and where the moving field lies in the reference field.
 pub(super) fn register(
     (moving, reference): (&Field, &Field),
-    (moving_points, reference_points): (&[[f64; 2]], &[[f64; 2]]),
-    views: (&View, &View),
+    (moving_view, reference_view): (&View, &View),
 ) -> Outcome {
-    let scale_prior = scale_prior(views.0, views.1);
+    let scale_prior = scale_prior(moving_view, reference_view);
     let settings = Settings { scale_prior, ..Settings::default() };
-    let found = match match_fields(moving, reference, &settings) {
-        Ok(found) => found,
-        Err(refusal) => return refused(&refusal),
-    };
-    let pairs = |index: usize| (moving_points[found.pairs[index].0], reference_points[found.pairs[index].1]);
-    let (from, to): (Vec<_>, Vec<_>) = (0..found.pairs.len()).map(pairs).unzip();
-    let fit_settings = FitSettings { mirrored: found.mirrored, ..settings.fit };
     let started = Instant::now();
-    match fit_pairs_timed(&from, &to, &fit_settings, &mut || started.elapsed()) {
-        Ok((fit, times)) => registered(&found, (&fit, times), views.1),
-        Err(error) => {
-            Outcome::refused(format!("the pairs cannot be fitted: {error}"), Some(found.log10_chance))
-        }
+    match registration::register(moving, reference, &settings, &mut || started.elapsed()) {
+        Ok(found) => registered(&found, settings.fit.model, reference_view),
+        Err(refusal) => Outcome::refused(refusal.to_string(), refusal.log10_chance()),
     }
 }
 
-fn refused(refusal: &Refusal) -> Outcome {
-    Outcome::refused(refusal.to_string(), refusal.log10_chance())
-}
-
-fn registered(found: &Match, (fit, times): (&Fit, FitTimes), reference: &View) -> Outcome {
-    let map_found = fit.reference_from_moving;
-    let parts = map_found.decompose();
-    let result = json!({
+fn registered(found: &Registration, model: Model, reference: &View) -> Outcome {
+    let mut result = map(json!({
         "log10_chance": found.log10_chance,
-        "mirrored": parts.mirrored,
-        "model": FitSettings::default().model,
-        "reference_from_moving": map_found,
-        "affine_row_col": map_found.row_col(),
-        "scale": parts.scale,
-        "rotation_deg": parts.rotation_rad.to_degrees(),
-        "n_pairs": fit.n_pairs,
-        "rmsd_px": fit.rmsd_px,
-        "rmsd_um": reference.pixel_size_um.map(|um| um * fit.rmsd_px),
-        "optimizers": {
-            "closed_form": fit.closed_form.as_ref().map(|closed| json!({
-                "parameters": closed.parameters,
-                "rmsd_px": closed.rmsd_px,
-                "time_us": micros(times.closed_form),
-                "peak_alloc_bytes": null,
-            })),
-            "lbfgsb": optimizer(&fit.lbfgsb, times.lbfgsb),
-            "lm": optimizer(&fit.lm, times.lm),
-        },
-    });
-    Outcome { reference_from_moving: Some(map_found), result: map(result) }
-}
-
-fn optimizer(fit: &OptimizedFit, time: Duration) -> Value {
-    let report = &fit.report;
-    json!({
-        "parameters": fit.parameters,
-        "rmsd_px": fit.rmsd_px,
-        "iterations": report.n_iterations,
-        "residual_evaluations": report.n_residual_passes,
-        "jacobian_evaluations": report.n_jacobian_passes,
-        "time_us": micros(time),
-        "peak_alloc_bytes": null,
-        "stop_reason": report.stop_reason.name(),
-    })
-}
-
-fn micros(time: Duration) -> f64 {
-    time.as_nanos() as f64 / 1e3
+        "mirrored": found.mirrored,
+        "model": model,
+        "rmsd_um": reference.pixel_size_um.map(|um| um * found.fit.rmsd_px),
+    }));
+    result.extend(fit_fields(&found.fit, &found.times, model));
+    Outcome { reference_from_moving: Some(found.fit.reference_from_moving), result }
 }
 
 /// What the stage says of a registered pair, where it stood over both: how far it moved from the reference to the

@@ -84,6 +84,7 @@ pub(super) struct Candidate {
 /// The planes of a growing file as they come.
 #[derive(Debug)]
 struct Arrivals {
+    n_written: u64,
     n_planes: u64,
     last: Instant,
     intervals: VecDeque<Duration>,
@@ -138,22 +139,18 @@ impl Candidate {
         (&self.reason, self.arrivals.as_ref().map(|arrivals| arrivals.n_planes))
     }
 
-    /// Takes in that planes were found written.
-    pub(super) fn planes_came(&mut self, n_new: usize, now: Instant) {
-        let n_new = n_new as u64;
-        match &mut self.arrivals {
-            None => {
-                self.arrivals = Some(Arrivals { n_planes: n_new, last: now, intervals: VecDeque::new() });
-            }
-            Some(arrivals) => {
-                let each =
-                    now.duration_since(arrivals.last) / u32::try_from(n_new.max(1)).unwrap_or(u32::MAX);
-                arrivals.intervals.extend(std::iter::repeat_n(each, (n_new as usize).min(INTERVALS_MAX)));
-                let n_old = arrivals.intervals.len().saturating_sub(INTERVALS_MAX);
-                arrivals.intervals.drain(..n_old);
-                arrivals.last = now;
-                arrivals.n_planes += n_new;
-            }
+    /// Takes in how many frames of a growing file are written by now, and how many planes were handed on.
+    pub(super) fn planes_came(&mut self, (n_written, n_new): (u64, usize), now: Instant) {
+        let first = Arrivals { n_written, n_planes: 0, last: now, intervals: VecDeque::new() };
+        let arrivals = self.arrivals.get_or_insert(first);
+        arrivals.n_planes += n_new as u64;
+        let n_more = n_written.saturating_sub(arrivals.n_written);
+        if n_more > 0 {
+            let each = now.duration_since(arrivals.last) / u32::try_from(n_more).unwrap_or(u32::MAX);
+            arrivals.intervals.extend(std::iter::repeat_n(each, (n_more as usize).min(INTERVALS_MAX)));
+            let n_old = arrivals.intervals.len().saturating_sub(INTERVALS_MAX);
+            arrivals.intervals.drain(..n_old);
+            (arrivals.n_written, arrivals.last) = (n_written, now);
         }
     }
 
@@ -390,6 +387,49 @@ mod tests {
         assert!(reason.contains("every 1.0 s") && reason.contains("no map"), "{reason}");
         assert!(matches!(unfinished(&mut file, 20.0), Verdict::Wait(_, None)));
         assert!(matches!(unfinished(&mut file, 63.5), Verdict::GiveUp(_, _)));
+    }
+
+    #[test]
+    fn a_growing_file_stalls_when_planes_stop_to_come_and_is_looked_at_often() {
+        let start = Instant::now();
+        let patience = Patience { stalled_after_min: Duration::from_secs(8), ..PATIENCE };
+        let mut file = Candidate::new(start);
+        let mut look = |n_written: u64, seconds| {
+            let now = after(start, seconds);
+            file.planes_came((n_written, 1), now);
+            let Verdict::Wait(next, note) =
+                file.judge::<()>(Look::BeingWritten(Some(stat(9))), now, patience)
+            else {
+                panic!()
+            };
+            assert!(next - now <= Duration::from_secs(1), "{:?}", next - now);
+            note.map(|note| note.state)
+        };
+        assert_eq!(look(1, 0.0), Some(FileState::Growing), "whoever holds it");
+        assert_eq!(look(2, 1.0), None);
+        assert_eq!(look(4, 3.0), None);
+        assert_eq!(look(4, 10.9), None, "more than five intervals, but not the least time");
+        assert_eq!(look(4, 11.1), Some(FileState::Stalled));
+        assert_eq!(look(4, 20.0), None, "told once");
+        assert_eq!(look(5, 30.0), Some(FileState::Growing));
+        assert_eq!(look(5, 39.0), Some(FileState::Stalled), "and again");
+        assert_eq!(file.standing().1, Some(8));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_planes_is_said_once() {
+        let start = Instant::now();
+        let mut file = Candidate::new(start);
+        let mut look = |size, remark: Option<&str>, seconds| {
+            file.set_remark(remark.map(str::to_owned));
+            let verdict = file.judge::<()>(Look::Stat(stat(size)), after(start, seconds), PATIENCE);
+            let Verdict::Wait(_, note) = verdict else { panic!() };
+            note.map(|note| note.reason)
+        };
+        assert_eq!(look(1, None, 0.0), None);
+        assert_eq!(look(2, None, 1.0).as_deref(), Some("size or times still change"));
+        assert_eq!(look(3, Some("no shape"), 2.0).as_deref(), Some("size or times still change; no shape"));
+        assert_eq!(look(4, Some("no shape"), 3.0), None);
     }
 
     #[test]

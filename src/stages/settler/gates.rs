@@ -18,8 +18,13 @@ pub(super) type Whole = (FileStat, Box<dyn Container>);
 const HELD: &str = "another process has it open for writing";
 
 /// Looks at a file by open and fstat. When it still has the figures `at_rest` (or `once`), the other gates follow: no
-/// writer, whole by its format.
-pub(super) fn look(path: &Path, at_rest: Option<FileStat>, once: bool, limits: &Limits) -> Look<Whole> {
+/// writer, whole by its format. A file that has the figures with which it was last found `unfinished` still is.
+pub(super) fn look(
+    path: &Path,
+    (at_rest, unfinished): (Option<FileStat>, Option<&(FileStat, String)>),
+    once: bool,
+    limits: &Limits,
+) -> Look<Whole> {
     let file = match open(path) {
         Ok(file) => file,
         Err(error) => return not_opened(path, &error, once),
@@ -38,6 +43,9 @@ pub(super) fn look(path: &Path, at_rest: Option<FileStat>, once: bool, limits: &
     if lease::writer_of(&file) == Writer::Present {
         let held = || Look::Unfinished(stat, HELD.to_owned());
         return if once { held() } else { Look::BeingWritten(Some(stat)) };
+    }
+    if let Some((_, reason)) = unfinished.filter(|(known, _)| *known == stat) {
+        return Look::Unfinished(stat, reason.clone());
     }
     match formats::open(Box::new(file), limits) {
         Ok(container) => Look::Whole((stat, container)),
@@ -90,7 +98,7 @@ mod tests {
     use super::*;
 
     fn look_at(path: &Path) -> Look<Whole> {
-        look(path, filesystem::stat_path(path).ok(), false, &Limits::default())
+        look(path, (filesystem::stat_path(path).ok(), None), false, &Limits::default())
     }
 
     #[test]
@@ -99,13 +107,19 @@ mod tests {
         let path = folder.path().join("plane.tif");
         assert!(matches!(look_at(&path), Look::Vanished));
         std::fs::write(&path, b"").unwrap();
-        assert!(matches!(look(&path, None, false, &Limits::default()), Look::Stat(_)), "not at rest yet");
+        assert!(
+            matches!(look(&path, (None, None), false, &Limits::default()), Look::Stat(_)),
+            "not at rest yet"
+        );
         assert!(matches!(look_at(&path), Look::Unfinished(_, _)), "empty: may still be written");
         std::fs::write(&path, b"hello, not an image").unwrap();
         let Look::Refused(_, kind, reason) = look_at(&path) else { panic!() };
         assert_eq!(kind, "unsupported");
         assert!(reason.contains("first bytes"), "{reason}");
-        assert!(matches!(look(folder.path(), None, true, &Limits::default()), Look::Refused(..)), "a folder");
+        assert!(
+            matches!(look(folder.path(), (None, None), true, &Limits::default()), Look::Refused(..)),
+            "a folder"
+        );
     }
 
     #[test]
@@ -148,7 +162,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe.tif");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-        let Look::Refused(_, "io", reason) = look(&path, None, true, &Limits::default()) else { panic!() };
+        let Look::Refused(_, "io", reason) = look(&path, (None, None), true, &Limits::default()) else {
+            panic!()
+        };
         assert!(reason.contains("regular file"), "{reason}");
     }
 }

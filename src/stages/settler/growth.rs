@@ -36,6 +36,8 @@ pub(super) struct Growth {
     hinted_at: Option<Instant>,
     /// Why no hint fits.
     hint_refusal: Option<String>,
+    /// With which figures it was last found unfinished, and why: a long chain of pages is not walked for nothing.
+    pub(super) unfinished: Option<(FileStat, String)>,
     pub(super) taken: Option<Taken>,
 }
 
@@ -60,6 +62,8 @@ pub(super) struct Seen {
     pub(super) look: Look<Whole>,
     pub(super) growth: Option<Growth>,
     pub(super) fresh: Option<Fresh>,
+    /// Frames of a growing file that are written by now.
+    pub(super) n_written: u64,
     /// Of planes that are taken up now: the file is one that was taken up before, and only grew since.
     pub(super) only_grew: bool,
     /// Why no plane is taken up although the file grows.
@@ -81,7 +85,7 @@ pub(super) struct Order<'a> {
 
 impl Seen {
     pub(super) fn new(look: Look<Whole>, growth: Option<Growth>) -> Self {
-        Self { look, growth, fresh: None, only_grew: false, remark: None, rewritten: None }
+        Self { look, growth, fresh: None, n_written: 0, only_grew: false, remark: None, rewritten: None }
     }
 }
 
@@ -128,7 +132,7 @@ impl Order<'_> {
             Look::BeingWritten(Some(stat)) | Look::Unfinished(stat, _) => (*stat, true),
             _ => return Ok(Seen::new(look, growth)),
         };
-        if !self.settings.enabled || growth.as_ref().is_some_and(Growth::is_busy) {
+        if !self.settings.enabled {
             return Ok(Seen::new(look, growth));
         }
         let Some(mut file) = File::open(self.path).ok().filter(|file| self.is_same(file, stat)) else {
@@ -172,6 +176,7 @@ impl Order<'_> {
             file,
             hinted_at: None,
             hint_refusal: None,
+            unfinished: None,
             taken: None,
         }))
     }
@@ -186,6 +191,14 @@ impl Order<'_> {
             let remark = Some(format!("read when it is complete: {error}"));
             return Ok(Seen { remark, ..Seen::new(look, Some(growth)) });
         }
+        if let Look::Unfinished(stat, reason) = &look {
+            growth.unfinished = Some((*stat, reason.clone()));
+        }
+        let n_written = growth.container.n_written();
+        if growth.is_busy() {
+            // what has come meanwhile is the next batch
+            return Ok(Seen { n_written, ..Seen::new(look, Some(growth)) });
+        }
         self.give_hint(&mut growth);
         let fresh = match self.fresh(&mut growth, &mut file, stat) {
             Ok(fresh) => fresh,
@@ -196,7 +209,7 @@ impl Order<'_> {
         };
         let only_grew = fresh.is_some() && self.only_grew(stat, Some(&growth))?;
         let remark = if fresh.is_none() && growth.taken.is_none() { growth.remark() } else { None };
-        Ok(Seen { fresh, only_grew, remark, ..Seen::new(look, Some(growth)) })
+        Ok(Seen { fresh, n_written, only_grew, remark, ..Seen::new(look, Some(growth)) })
     }
 
     /// The planes that were found written, with the bytes by which the file is known again.

@@ -37,27 +37,36 @@ impl LookJob {
         let network = self.settings.network_roots.contains(&self.ticket.root.id);
         let patience = if network { self.settings.patience_network } else { self.settings.patience };
         let Some(mut under_look) = self.waiting.begin_look(self.number, patience) else { return Ok(None) };
-        let Seen { look, mut growth, fresh, only_grew, remark, rewritten } =
+        let Seen { look, mut growth, fresh, n_written, only_grew, remark, rewritten } =
             self.look(&mut under_look).await?;
         if let Some(claim) = rewritten {
             info!(file = %self.ticket, "written anew while it grew");
             self.books.reopen_file(claim, "written anew while it grew".to_owned()).await?;
         }
-        let n_fresh = fresh.as_ref().map(|fresh| fresh.container.planes().len());
+        let n_fresh = fresh.as_ref().map_or(0, |fresh| fresh.container.planes().len());
+        let is_taken = n_fresh > 0 || growth.as_ref().is_some_and(|growth| growth.taken.is_some());
         let now = Instant::now();
         let verdict = under_look.with_candidate(|file| {
             if rewritten.is_some() {
                 file.start_over();
             }
-            if let Some(n_fresh) = n_fresh {
-                file.planes_came(n_fresh, now);
+            if is_taken {
+                file.planes_came((n_written, n_fresh), now);
             }
             file.set_remark(remark);
             file.judge(look, now, patience)
         });
         let Some(verdict) = verdict else { return Ok(None) };
         let settled = match fresh {
-            Some(fresh) => self.take_planes(fresh, &mut growth, only_grew).await?,
+            Some(fresh) => match self.take_planes(fresh, &mut growth, only_grew).await {
+                Err(StageError::Item(reason)) => {
+                    // somebody else has claimed it: it is walked anew
+                    warn!(file = %self.ticket, reason, "its planes could not be listed");
+                    growth = None;
+                    None
+                }
+                taken => taken?,
+            },
             None => None,
         };
         match verdict {
@@ -78,8 +87,9 @@ impl LookJob {
         let growth = under_look.growth.take();
         let look = move || {
             let path = ticket.absolute_path();
-            let look = gates::look(&path, at_rest, settings.once, &settings.limits);
             let Settings { limits, growing, once, .. } = &*settings;
+            let unfinished = growth.as_ref().and_then(|growth| growth.unfinished.as_ref());
+            let look = gates::look(&path, (at_rest, unfinished), *once, limits);
             let order =
                 Order { ticket: &ticket, path: &path, limits, settings: growing, books: &books, last_seen };
             if *once { order.observe_once(look) } else { order.observe(look, growth) }

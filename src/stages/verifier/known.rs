@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::analysis::hashing::{Code256, PixelDigest};
 use crate::analysis::verification::{CandidateIndex, VerificationSettings};
-use crate::store::Place;
+use crate::messages::HashedImage;
+use crate::store::{ExactMatch, Place};
 
 /// The first half of a pixel digest: 128 bits tell planes apart as surely and take half the memory.
 type DigestKey = [u8; 16];
@@ -20,7 +21,14 @@ const STUCK_DISTANCE_MAX: u32 = 12;
 /// All planes with the same pixels.
 struct Class {
     digest: PixelDigest,
+    code: Option<Code256>,
     planes: Vec<Known>,
+}
+
+impl Class {
+    fn pixels(&self) -> Pixels {
+        Pixels { digest: self.digest, places: self.planes.iter().map(|known| known.place).collect() }
+    }
 }
 
 /// A plane that is known.
@@ -32,8 +40,12 @@ pub(super) struct Known {
     pub(super) is_exemplar: bool,
 }
 
-/// Planes of equal pixels that look like the one asked for.
-pub(super) struct LookAlike {
+/// Two classes that look alike.
+pub(super) type Pair = [Pixels; 2];
+
+/// Planes of equal pixels.
+#[derive(Clone)]
+pub(super) struct Pixels {
     /// Their pixels.
     pub(super) digest: PixelDigest,
     /// Where they are found.
@@ -48,6 +60,8 @@ pub(super) struct KnownPlanes {
     codes: CandidateIndex,
     /// Pairs of classes, the lower number first, that were verified or are being verified.
     verified: HashSet<(u32, u32)>,
+    /// Containers that grew when their planes were done: pairs with these are put off until they are complete.
+    growing: HashSet<i64>,
 }
 
 impl KnownPlanes {
@@ -61,7 +75,7 @@ impl KnownPlanes {
         let n_classes = u32::try_from(self.classes.len()).expect("fewer classes than memory holds");
         let class = *self.by_digest.entry(key_of(&digest)).or_insert(n_classes);
         if class == n_classes {
-            self.classes.push(Class { digest, planes: Vec::new() });
+            self.classes.push(Class { digest, code, planes: Vec::new() });
             if let Some(code) = code {
                 self.codes.insert(class.into(), code);
             }
@@ -73,6 +87,23 @@ impl KnownPlanes {
         }
     }
 
+    /// Makes a plane known that is on its way into the ledger: the pairs that are to be verified for it.
+    pub(super) fn take_in(&mut self, image: &HashedImage, place: Place, matches: &[ExactMatch]) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        if !image.features.is_blank() {
+            let is_back = self.of_digest(&image.digest).iter().any(|known| is_same(known, &place));
+            let is_exemplar = !matches.iter().any(|found| found.same_bytes);
+            self.add(image.digest, Known { place, is_exemplar }, Some(image.features.code));
+            pairs = self.look_alikes((&image.digest, &place), &image.features.code, is_back);
+        }
+        if image.file.container_complete {
+            pairs.extend(self.put_off_until_complete(place.file_id));
+        } else {
+            self.add_growing(place.file_id);
+        }
+        pairs
+    }
+
     /// Notes that the ledger holds the verdict of a pair.
     pub(super) fn add_verified(&mut self, a: &PixelDigest, b: &PixelDigest) {
         let class = |digest| self.by_digest.get(&key_of(digest)).copied();
@@ -81,14 +112,36 @@ impl KnownPlanes {
         }
     }
 
-    /// What is to be verified against a plane that was just made known; each pair is given once, unless the plane
-    /// `is_back`: then what was found of it may have been lost.
+    /// Notes that planes of a container are done while it grows.
+    pub(super) fn add_growing(&mut self, file_id: i64) {
+        self.growing.insert(file_id);
+    }
+
+    /// What was put off until a container is complete, which it is now.
+    pub(super) fn put_off_until_complete(&mut self, file_id: i64) -> Vec<Pair> {
+        if !self.growing.remove(&file_id) {
+            return Vec::new();
+        }
+        let of_class = |class: &Class| {
+            let place =
+                class.planes.iter().map(|known| known.place).find(|place| place.file_id == file_id)?;
+            Some((class.digest, place, class.code?))
+        };
+        let planes: Vec<_> = self.classes.iter().filter_map(of_class).collect();
+        planes
+            .iter()
+            .flat_map(|(digest, place, code)| self.look_alikes((digest, place), code, false))
+            .collect()
+    }
+
+    /// What is to be verified with a plane that is known; each pair is given once, unless the plane `is_back`: then
+    /// what was found of it may have been lost.
     pub(super) fn look_alikes(
         &mut self,
         (digest, place): (&PixelDigest, &Place),
         code: &Code256,
         is_back: bool,
-    ) -> Vec<LookAlike> {
+    ) -> Vec<Pair> {
         let Some(&own) = self.by_digest.get(&key_of(digest)) else { return Vec::new() };
         let mut found = Vec::new();
         for candidate in self.codes.within(code, VerificationSettings::default().distance_max) {
@@ -104,8 +157,7 @@ impl KnownPlanes {
                 continue;
             }
             self.verified.insert(pair);
-            let places = class.planes.iter().map(|known| known.place).collect();
-            found.push(LookAlike { digest: class.digest, places });
+            found.push([self.classes[own as usize].pixels(), class.pixels()]);
             if found.len() == LOOK_ALIKES_MAX {
                 break;
             }

@@ -10,7 +10,7 @@ mod originals;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::bytes::{Compared, equal_files};
-use self::known::{Known, KnownPlanes, is_same};
+use self::known::{Known, KnownPlanes};
 pub use self::originals::Means;
 use self::originals::Originals;
 use crate::actor::{CancelFlag, Stage, StageCounters, StageError, StageOutbox};
@@ -40,6 +40,7 @@ impl Verifier {
             let entry = Known { place: plane.place, is_exemplar: plane.is_first_of_bytes };
             known.add(PixelDigest(plane.digest), entry, features.map(|features| features.code));
         })?;
+        reader.growing_files(|file_id| known.add_growing(file_id))?;
         reader.verified_pairs(VERIFICATION_VERSION.into(), |a, b| {
             known.add_verified(&PixelDigest(a), &PixelDigest(b));
         })?;
@@ -104,28 +105,23 @@ impl Stage for Verifier {
     type Output = VerifiedImage;
 
     async fn process(&mut self, image: HashedImage, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
-        if image.features.is_blank() {
-            return out.send(VerifiedImage { image, matches: Vec::new(), edges: Vec::new() }).await;
-        }
         let place = place_of(&image);
-        let known = lock(&self.known).of_digest(&image.digest).to_vec();
-        let matches = self.exact_matches(&image, &known, out.counters()).await?;
-        let is_back = known.iter().any(|known| is_same(known, &place));
-        let is_exemplar = !matches.iter().any(|found| found.same_bytes);
-        let look_alikes = {
-            let mut known = lock(&self.known);
-            known.add(image.digest, Known { place, is_exemplar }, Some(image.features.code));
-            known.look_alikes((&image.digest, &place), &image.features.code, is_back)
-        };
-        if look_alikes.is_empty() {
+        let mut matches = Vec::new();
+        if !image.features.is_blank() {
+            let known = lock(&self.known).of_digest(&image.digest).to_vec();
+            matches = self.exact_matches(&image, &known, out.counters()).await?;
+        }
+        let pairs = lock(&self.known).take_in(&image, place, &matches);
+        if pairs.is_empty() {
             return out.send(VerifiedImage { image, matches, edges: Vec::new() }).await;
         }
         let (originals, known, counters) =
             (self.originals.clone(), self.known.clone(), out.counters().clone());
         out.send_when(image.ticket.clone(), async move {
-            let edges = originals.verify_all(&image, &look_alikes, &counters).await?;
-            let unread = edges.iter().filter(|edge| edge.version == 0);
-            unread.for_each(|edge| lock(&known).forget_verified(&PixelDigest(edge.a), &PixelDigest(edge.b)));
+            let (edges, put_off) = originals.verify_all(&image, &pairs, &counters).await?;
+            let unread =
+                edges.iter().filter(|edge| edge.version == 0).map(|edge| [edge.a, edge.b].map(PixelDigest));
+            unread.chain(put_off).for_each(|[a, b]| lock(&known).forget_verified(&a, &b));
             Ok(Some(VerifiedImage { image, matches, edges }))
         })
         .await

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::known::LookAlike;
+use super::known::Pair;
 use crate::actor::{ByteBudget, CpuPool, IoPool, JobError, StageCounters, StageError};
 use crate::analysis::hashing::{self, FEATURES_VERSION, PixelDigest, PlaneFeatures};
 use crate::analysis::verification::{
     self, Relation, VERIFICATION_VERSION, Verdict, VerificationSettings, scratch_bytes,
 };
-use crate::formats::{self, Container, FormatError, Limits, Plane, PlaneEntry};
+use crate::formats::{self, Container, FormatError, FormatErrorKind, Limits, Plane, PlaneEntry};
 use crate::messages::HashedImage;
 use crate::store::{Edge, LedgerError, LedgerReader, Place};
 use crate::units::PlaneIndex;
@@ -52,85 +52,121 @@ enum OriginalError {
     Gone,
     #[error("the original has changed")]
     Changed,
+    #[error("the original still grows")]
+    Growing,
     #[error("the original cannot be read again: {0}")]
-    Format(#[from] FormatError),
+    Format(FormatError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+/// What came of a pair.
+enum Verified {
+    Edge(Edge),
+    /// It could not be read, and why.
+    Unread(String),
+    /// One of the two lies in a container that still grows.
+    PutOff,
+}
+
+impl OriginalError {
+    fn into_verified(self) -> Result<Verified, StageError> {
+        match self {
+            Self::Ledger(error) => Err(StageError::fatal(error)),
+            Self::Growing => Ok(Verified::PutOff),
+            error => Ok(Verified::Unread(error.to_string())),
+        }
+    }
+}
+
+impl From<FormatError> for OriginalError {
+    fn from(error: FormatError) -> Self {
+        if error.kind == FormatErrorKind::Incomplete { Self::Growing } else { Self::Format(error) }
+    }
 }
 
 /// A plane with its features and its digest.
 type Seen = (Plane, PlaneFeatures, PixelDigest);
 
 impl Originals {
-    /// The edges between a plane and its look-alikes, in their order. A pair that cannot be read is uncertain.
+    /// The edges between planes and their look-alikes, in their order. A pair that cannot be read is uncertain; one of
+    /// a container that still grows is put off: its digests are the second answer.
     pub(super) async fn verify_all(
         &self,
         image: &HashedImage,
-        look_alikes: &[LookAlike],
+        look_alikes: &[Pair],
         counters: &Arc<StageCounters>,
-    ) -> Result<Vec<Edge>, StageError> {
-        let mut edges = Vec::with_capacity(look_alikes.len());
-        let path = image.ticket.absolute_path();
-        let own = (path, image.index, image.digest);
-        for other in look_alikes {
-            edges.push(match self.verify(&own, &image.features, other, counters).await? {
-                Ok(edge) => edge,
-                Err(reason) => unread(&image.digest, &other.digest, reason),
-            });
+    ) -> Result<(Vec<Edge>, Vec<[PixelDigest; 2]>), StageError> {
+        let (mut edges, mut put_off) = (Vec::with_capacity(look_alikes.len()), Vec::new());
+        for pair in look_alikes {
+            match self.verify(pair, image, counters).await? {
+                Verified::Edge(edge) => edges.push(edge),
+                Verified::Unread(reason) => edges.push(unread(pair, reason)),
+                Verified::PutOff => put_off.push([pair[0].digest, pair[1].digest]),
+            }
             counters.progress();
         }
-        Ok(edges)
+        Ok((edges, put_off))
     }
 
     async fn verify(
         &self,
-        own: &(PathBuf, PlaneIndex, PixelDigest),
-        features: &PlaneFeatures,
-        other: &LookAlike,
+        pair: &Pair,
+        image: &HashedImage,
         counters: &Arc<StageCounters>,
-    ) -> Result<Result<Edge, String>, StageError> {
-        let (this, (path, index, _), places) = (self.clone(), own.clone(), other.places.clone());
-        let opened = self.means.io.run(move |_| {
-            let one = open(path, index, &this.means.limits)?;
-            Ok::<_, OriginalError>((one, this.open_any(&places)?))
-        });
-        let (one, (two, place)) = match opened.await? {
+    ) -> Result<Verified, StageError> {
+        let (this, [one, two]) = (self.clone(), pair.clone());
+        let opened = self
+            .means
+            .io
+            .run(move |_| Ok::<_, OriginalError>([this.open_any(&one.places)?, this.open_any(&two.places)?]));
+        let [(one, one_place), (two, two_place)] = match opened.await? {
             Ok(opened) => opened,
-            Err(OriginalError::Ledger(error)) => return Err(StageError::fatal(error)),
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => return error.into_verified(),
         };
         let permit = {
             let _wait = counters.protect();
             match self.means.budget.acquire(bytes_needed(&one.entry, &two.entry)).await {
                 Ok(permit) => permit,
-                Err(error) => return Ok(Err(format!("too large to be compared: {error}"))),
+                Err(error) => return Ok(Verified::Unread(format!("too large to be compared: {error}"))),
             }
         };
-        let (this, digests, features) = (self.clone(), (own.2, other.digest), features.clone());
+        let digests = [pair[0].digest, pair[1].digest];
+        // of the plane that is at hand the ledger holds no features yet
+        let at_hand = digests.map(|digest| (digest == image.digest).then(|| image.features.clone()));
+        let this = self.clone();
         // the permit goes with the pixels: if the line is taken down, the memory counts until they have gone
         let read = self.means.io.run(move |_| {
             let read = || {
-                let known = this.features_of(&place)?;
-                Ok::<_, OriginalError>((one.read(&digests.0)?, two.read(&digests.1)?, known))
+                let [own, other] = at_hand;
+                let features = |known: Option<_>, place| {
+                    known.map_or_else(|| this.features_of(place), |known| Ok(Some(known)))
+                };
+                let one = (one.read(&digests[0])?, features(own, &one_place)?);
+                Ok::<_, OriginalError>([one, (two.read(&digests[1])?, features(other, &two_place)?)])
             };
             (permit, read())
         });
         let (permit, read) = read.await?;
-        let (one, two, known) = match read {
+        let [one, two] = match read {
             Ok(read) => read,
-            Err(OriginalError::Ledger(error)) => return Err(StageError::fatal(error)),
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => return error.into_verified(),
         };
         let compared = self.means.cpu.run(move |_| {
-            let known = known.unwrap_or_else(|| hashing::plane_features(&two));
-            let edge = compare(&(one, features, digests.0), &(two, known, digests.1));
+            let seen = |(plane, known): (Plane, Option<PlaneFeatures>), digest| {
+                let features = known.unwrap_or_else(|| hashing::plane_features(&plane));
+                (plane, features, digest)
+            };
+            let edge = compare(&seen(one, digests[0]), &seen(two, digests[1]));
             drop(permit);
             edge
         });
         match compared.await {
             // the planes themselves are good
-            Err(JobError::Panicked(message)) => Ok(Err(format!("a fault of scopewatch itself: {message}"))),
-            edge => Ok(Ok(edge?)),
+            Err(JobError::Panicked(message)) => {
+                Ok(Verified::Unread(format!("a fault of scopewatch itself: {message}")))
+            }
+            edge => Ok(Verified::Edge(edge?)),
         }
     }
 
@@ -215,10 +251,10 @@ fn compare(one: &Seen, two: &Seen) -> Edge {
 }
 
 /// The edge of a pair that could not be read; tried again with the next copy of either.
-fn unread(one: &PixelDigest, two: &PixelDigest, reason: String) -> Edge {
+fn unread([one, two]: &Pair, reason: String) -> Edge {
     Edge {
-        a: one.0.min(two.0),
-        b: one.0.max(two.0),
+        a: one.digest.0.min(two.digest.0),
+        b: one.digest.0.max(two.digest.0),
         relation: Relation::Uncertain,
         confidence: 0.0,
         s: None,

@@ -1,8 +1,10 @@
 //! L-BFGS-B: limited-memory quasi-Newton steps within bounds, from costs and gradients alone.
 //!
-//! The steps and tests are those of version 3.0 of the program of the same name, with two additions: a trial point
-//! whose cost is not finite shortens the line search instead of ending it, and it ends where no step can lower the
-//! cost by more than its rounding error.
+//! The steps and tests are those of version 3.0 of the program of the same name, with three additions: a trial point
+//! whose cost is not finite shortens the line search instead of ending it; a direction that promises less than the
+//! rounding error of the cost is not searched; and a small reduction ends it only where steepest descent promises no
+//! more. Without the last, the projected subspace step may lead across the box again and again, so that the cost
+//! hardly falls far from the minimum.
 //!
 //! # References
 //! Byrd, Lu, Nocedal and Zhu 1995, SIAM J. Sci. Comput. 16(5); Zhu, Byrd, Lu and Nocedal 1997, ACM TOMS 23(4),
@@ -205,7 +207,15 @@ impl<'a, F: Function> Search<'a, F> {
                 let size = self.cost.abs().max((self.cost + reduction).abs()).max(self.settings.cost_floor);
                 let slope_max = self.bounds.projected_gradient_max(&self.parameters, &self.gradient);
                 let is_flat = slope_max <= self.settings.gradient_tolerance;
-                (!is_flat && reduction <= self.settings.cost_tolerance * size).then_some(StopReason::Cost)
+                let enough = self.settings.cost_tolerance * size;
+                if is_flat || reduction > enough {
+                    return None;
+                }
+                if self.memory.n_pairs > 1 && self.promise() > enough {
+                    self.memory.clear();
+                    return None;
+                }
+                Some(StopReason::Cost)
             }
             Progress::Spent => Some(StopReason::Passes),
             Progress::Failed if self.memory.n_pairs == 0 => {
@@ -217,6 +227,16 @@ impl<'a, F: Function> Search<'a, F> {
                 None
             }
         }
+    }
+
+    /// What a step of projected steepest descent promises to take off the cost, by the curvature last met.
+    fn promise(&self) -> f64 {
+        let theta = self.memory.theta;
+        let gain = |(index, (&value, &slope)): (usize, (&f64, &f64))| {
+            let aim = (value - slope / theta).max(self.bounds.lower[index]).min(self.bounds.upper[index]);
+            slope * (value - aim)
+        };
+        self.parameters.iter().zip(&self.gradient).enumerate().map(gain).sum::<f64>() / 2.0
     }
 
     /// Sets the direction: to the minimum of the quadratic model within the box.

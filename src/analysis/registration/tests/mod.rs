@@ -132,9 +132,9 @@ fn the_fit_is_that_of_the_pairs() {
 
 #[test]
 fn few_points_are_refused_with_the_reason() {
+    let views = Scene::default().views();
     for n in 0..N_POINTS_MIN {
         let few: Vec<_> = (0..n).map(|i| [i as f64, (i * i) as f64]).collect();
-        let views = Scene::default().views();
         let few = Field::new(&few).unwrap();
         let many = Field::new(&views.reference).unwrap();
         for (moving, reference) in [(&few, &many), (&many, &few), (&few, &few)] {

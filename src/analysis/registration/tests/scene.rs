@@ -4,30 +4,30 @@ use crate::analysis::synthesis::Random;
 use crate::geometry::Affine;
 
 /// Side of a camera in px.
-pub const CAMERA_PX: f64 = 2048.0;
+pub(crate) const CAMERA_PX: f64 = 2048.0;
 /// Reference px per moving px, nominally: 0.1625 um by 0.65 um.
-pub const NOMINAL_SCALE: f64 = 0.25;
+pub(crate) const NOMINAL_SCALE: f64 = 0.25;
 /// Nuclei closer than this in reference px may be merged there (9 um).
 const MERGED_WITHIN_PX: f64 = 14.0;
 
 /// What is seen, and how badly.
 #[derive(Debug, Clone, Copy)]
-pub struct Scene {
+pub(crate) struct Scene {
     /// Nuclei in the reference image.
-    pub n: usize,
+    pub(crate) n: usize,
     /// Rotation of the moving camera.
-    pub theta_deg: f64,
-    pub mirrored: bool,
+    pub(crate) theta_deg: f64,
+    pub(crate) mirrored: bool,
     /// Standard deviation of a centroid per axis in its own px: reference, moving.
-    pub noise_px: [f64; 2],
+    pub(crate) noise_px: [f64; 2],
     /// Share of nuclei not seen and share of false ones, in both views.
-    pub missed: f64,
-    pub spurious: f64,
+    pub(crate) missed: f64,
+    pub(crate) spurious: f64,
     /// Share of close neighbours merged into one in the reference.
-    pub merged: f64,
+    pub(crate) merged: f64,
     /// Share of the moving field inside the reference; 0: fields of different wells.
-    pub overlap: f64,
-    pub seed: u64,
+    pub(crate) overlap: f64,
+    pub(crate) seed: u64,
 }
 
 impl Default for Scene {
@@ -47,19 +47,19 @@ impl Default for Scene {
 }
 
 /// What both cameras saw, and the truth.
-pub struct Views {
-    pub moving: Vec<[f64; 2]>,
-    pub reference: Vec<[f64; 2]>,
-    pub reference_from_moving: Affine,
+pub(crate) struct Views {
+    pub(crate) moving: Vec<[f64; 2]>,
+    pub(crate) reference: Vec<[f64; 2]>,
+    pub(crate) reference_from_moving: Affine,
     /// Positions of what is the same nucleus.
-    pub pairs: Vec<(usize, usize)>,
+    pub(crate) pairs: Vec<(usize, usize)>,
 }
 
 /// A centroid and the nucleus it belongs to, if any.
 type Seen = ([f64; 2], Option<usize>);
 
 impl Scene {
-    pub fn views(&self) -> Views {
+    pub(crate) fn views(&self) -> Views {
         let mut random = Random::new(self.seed);
         let side = CAMERA_PX * NOMINAL_SCALE;
         let world = nuclei(self.n, side, &mut random);
@@ -128,7 +128,7 @@ impl Scene {
 }
 
 /// Fisher and Yates.
-pub fn shuffle<T>(items: &mut [T], random: &mut Random) {
+pub(crate) fn shuffle<T>(items: &mut [T], random: &mut Random) {
     for last in (1..items.len()).rev() {
         items.swap(last, (random.uniform() * (last + 1) as f64) as usize);
     }

@@ -196,7 +196,7 @@ const fn next(half_edge: usize) -> usize {
 }
 
 const fn previous(half_edge: usize) -> usize {
-    if half_edge % 3 == 0 { half_edge + 2 } else { half_edge - 1 }
+    if half_edge.is_multiple_of(3) { half_edge + 2 } else { half_edge - 1 }
 }
 
 /// Of points on one line: does `point` lie between the other two?
