@@ -49,12 +49,15 @@ impl Found {
         let pairs = pairs.iter().map(|row| (side(row, "_a"), side(row, "_b"), row.get("relation")));
         let blank = table(&reports.join("current/planes.csv"))?;
         let blank = blank.iter().filter(|row| !row.get("blank").is_empty()).map(|row| side(row, ""));
-        let registrations = lines("registrations.jsonl")?;
-        let registrations = registrations.iter().filter(|line| line["accepted"] == true).map(|line| {
-            let end = |end: &str| (text(line, &format!("{end}_file")), text(line, &format!("{end}_plane")));
-            let map = serde_json::from_value(line["reference_from_moving"].clone());
-            let map = map.with_context(|| format!("expected a transform in {line}"))?;
-            Ok((end("moving"), end("reference"), map))
+        let registrations = table(&reports.join("current/registrations.csv"))?;
+        let registrations = registrations.iter().filter(|row| row.get("accepted") == "true").map(|row| {
+            let end = |end: &str| (row.get(&format!("{end}_file")), row.get(&format!("{end}_plane")));
+            let number = |column| row.get(column).parse::<f64>();
+            let row = |[a, b, t]: [&str; 3]| Ok([number(a)?, number(b)?, number(t)?]);
+            let rows: Result<_, std::num::ParseFloatError> =
+                row(["a", "b", "tx"]).and_then(|first| Ok([first, row(["c", "d", "ty"])?]));
+            let rows = rows.context("expected numbers in the transforms of registrations.csv")?;
+            Ok((end("moving"), end("reference"), Affine { rows }))
         });
         Ok(Self {
             pairs: pairs.collect(),
