@@ -11,7 +11,7 @@ use crate::messages::{FileContext, PartWatch, Ticket};
 use crate::paths::FileStat;
 use crate::platform::filesystem;
 use crate::stages::bookkeeping::Bookkeeping;
-use crate::store::{FileTicket, LedgerError, Probe};
+use crate::store::{FileTicket, GrowthRecord, LedgerError, Probe};
 
 use super::gates::Whole;
 use super::{Look, probes, siblings};
@@ -138,13 +138,19 @@ impl Order<'_> {
         let Some(mut file) = File::open(self.path).ok().filter(|file| self.is_same(file, stat)) else {
             return Ok(Seen::new(look, growth));
         };
-        if let Some(taken) = growth.as_ref().and_then(|growth| growth.taken.as_ref())
-            && !(probes::hold(&mut file, &taken.probes)
-                && growth.as_ref().is_some_and(|growth| growth.file == (stat.device, stat.inode)))
-        {
-            let rewritten = Some(taken.claim);
-            return Ok(Seen { rewritten, ..Seen::new(Look::Stat(stat), None) });
+        if let Some((taken, known)) = growth.as_ref().and_then(|own| Some((own.taken.as_ref()?, own.file))) {
+            match probes::hold(&mut file, &taken.probes) {
+                Ok(true) if known == (stat.device, stat.inode) => {}
+                // a share that does not answer now says nothing of the file
+                Err(_) => return Ok(Seen::new(look, growth)),
+                Ok(_) => {
+                    let rewritten = Some(taken.claim);
+                    return Ok(Seen { rewritten, ..Seen::new(Look::Stat(stat), None) });
+                }
+            }
         }
+        let has_shrunk = self.last_seen.0.is_some_and(|before| stat.size_bytes < before.size_bytes);
+        let growth = growth.filter(|growth| growth.taken.is_some() || !has_shrunk);
         let growth =
             match growth.map_or_else(|| self.begin(&mut file, stat, at_rest), |growth| Ok(Some(growth))) {
                 Ok(Some(growth)) => growth,
@@ -260,13 +266,13 @@ impl Order<'_> {
 
     /// Whether the file is one that was taken up while it grew, by this process or one before, and only grew since.
     fn only_grew(&self, stat: FileStat, growth: Option<&Growth>) -> Result<bool, LedgerError> {
-        let opened = || File::open(self.path).ok().filter(|file| self.is_same(file, stat));
-        if let Some(taken) = growth.and_then(|growth| growth.taken.as_ref()) {
-            return Ok(opened().is_some_and(|mut file| probes::hold(&mut file, &taken.probes)));
-        }
-        let Some(record) = self.books.growth_of(self.ticket.root.id, &self.ticket.path)? else {
-            return Ok(false);
+        let known = growth.and_then(|growth| Some((growth.file, growth.taken.as_ref()?.probes.clone())));
+        let record = match known {
+            Some(((device, inode), probes)) => Some(GrowthRecord { device, inode, probes }),
+            None => self.books.growth_of(self.ticket.root.id, &self.ticket.path)?,
         };
-        Ok(opened().is_some_and(|mut file| probes::only_grew(&mut file, stat, &record)))
+        let Some(record) = record else { return Ok(false) };
+        let opened = File::open(self.path).ok().filter(|file| self.is_same(file, stat));
+        Ok(opened.is_some_and(|mut file| probes::only_grew(&mut file, stat, &record)))
     }
 }

@@ -19,15 +19,25 @@ pub(super) fn take(file: &mut File, ranges: &[ByteRange]) -> io::Result<Vec<Prob
     ranges.iter().map(probe).collect()
 }
 
-/// Whether all of them are as they were.
-pub(super) fn hold(file: &mut File, probes: &[Probe]) -> bool {
-    let holds = |probe: &Probe| digest(file, probe.offset, probe.length).is_ok_and(|now| now == probe.digest);
-    !probes.is_empty() && probes.iter().all(holds)
+/// Whether all of them are as they were; a file that ends before them is another one.
+///
+/// # Errors
+/// When they cannot be read.
+pub(super) fn hold(file: &mut File, probes: &[Probe]) -> io::Result<bool> {
+    for probe in probes {
+        match digest(file, probe.offset, probe.length) {
+            Ok(now) if now == probe.digest => {}
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            _ => return Ok(false),
+        }
+    }
+    Ok(!probes.is_empty())
 }
 
-/// Whether a file is the one that was taken up while it grew, with nothing changed of what was read then.
+/// Whether a file is the one that was taken up while it grew, with nothing changed of what was read then; not, where
+/// that cannot be read.
 pub(super) fn only_grew(file: &mut File, stat: FileStat, record: &GrowthRecord) -> bool {
-    (record.device, record.inode) == (stat.device, stat.inode) && hold(file, &record.probes)
+    (record.device, record.inode) == (stat.device, stat.inode) && hold(file, &record.probes).unwrap_or(false)
 }
 
 fn digest(file: &mut File, offset: u64, length: u64) -> io::Result<[u8; 32]> {
