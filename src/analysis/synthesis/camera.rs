@@ -72,8 +72,8 @@ mod tests {
 
     #[test]
     fn exposures_differ_by_photon_noise_and_share_the_fixed_pattern() {
-        let camera = Camera::new(256, 1);
-        let light = vec![1000.0_f32; 256 * 256];
+        let camera = Camera::new(512, 1);
+        let light = vec![1000.0_f32; 512 * 512];
         let exposures: Vec<_> = (0..2).map(|seed| samples(&camera.expose(&light, seed))).collect();
         let differences = exposures[0].iter().zip(&exposures[1]).map(|(a, b)| (a - b) * (a - b));
         let noise = (differences.sum::<f64>() / (2.0 * light.len() as f64)).sqrt();
@@ -82,6 +82,6 @@ mod tests {
         let expected = GAIN * (electrons + READ_NOISE * READ_NOISE).sqrt();
         assert!((noise / expected - 1.0).abs() < 0.02, "{noise} {expected}");
         let n_hot = camera.dark.iter().filter(|dark| **dark > 0.0).count();
-        assert!(n_hot > 0 && n_hot < 20, "{n_hot}");
+        assert!(n_hot > 3 && n_hot < 30, "{n_hot}");
     }
 }

@@ -76,7 +76,7 @@ pub(super) enum Container {
     /// One plane, deflated, with other words in its description.
     TiffPacked,
     OmeTiff,
-    /// LZW.
+    /// Deflated.
     OmeTiffPacked,
 }
 

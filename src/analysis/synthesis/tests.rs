@@ -96,7 +96,10 @@ fn the_same_seed_gives_the_same_bytes_and_another_one_others() {
 fn the_first_plane_is_what_it_always_was() {
     let (truth, _) = make(AcquisitionSettings { is_plain: true, ..small() });
     assert_eq!(truth.files[0].file, "plate1/10x/WellB02_Point0001_ChannelDAPI,GFP_Seq0000.nd2");
-    assert_eq!(truth.files[0].planes[0].sha256, "PINNED");
+    assert_eq!(
+        truth.files[0].planes[0].sha256,
+        "4fa7e1c98b0bcad95141e566c8eceed6049c0b15962129fcc70ee2ae618a737e"
+    );
 }
 
 #[test]

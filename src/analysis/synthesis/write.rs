@@ -8,7 +8,7 @@ use crate::formats::nd2::{Nd2Compression, Nd2Loop, Nd2Objective, Nd2Spec, Nd2Wri
 use crate::formats::tiff::{
     OmePlane, OmeSpec, OmeTiffWriter, Predictor, TiffWriter, WriteCompression, WriteOptions,
 };
-use crate::formats::{FormatError, Plane, Position};
+use crate::formats::{Format, FormatError, Plane, Position};
 use crate::units::SampleType;
 
 use super::acquisition::Acquisition;
@@ -63,7 +63,8 @@ impl Studio {
             Container::OmeTiff | Container::OmeTiffPacked => session.ome_tiff(&mut *out)?,
         }
         let mut planes = session.truths;
-        if spoil(out, planned.damage)? {
+        let is_tiff = planned.container.format() == Format::Tiff;
+        if spoil(out, planned.damage, is_tiff)? {
             planes.clear();
         }
         Ok(Written { truth: true_file(planned, planes), n_bytes_after_frame })
@@ -158,7 +159,7 @@ impl Session<'_> {
     fn ome_tiff(&mut self, out: impl Write + Seek) -> Result<(), FormatError> {
         let is_packed = self.planned.container == Container::OmeTiffPacked;
         let options = WriteOptions {
-            compression: if is_packed { WriteCompression::Lzw } else { WriteCompression::None },
+            compression: if is_packed { WriteCompression::Deflate } else { WriteCompression::None },
             ..WriteOptions::default()
         };
         let mut writer = OmeTiffWriter::new(out, ome_spec(self.planned), options)?;
@@ -252,11 +253,12 @@ fn true_file(planned: &PlannedFile, planes: Vec<TruePlane>) -> TrueFile {
 }
 
 /// Damages a written file; whether nothing of it can be read any more.
-fn spoil<W: Write + Seek>(out: &mut W, damage: Damage) -> Result<bool, FormatError> {
+fn spoil<W: Write + Seek>(out: &mut W, damage: Damage, is_tiff: bool) -> Result<bool, FormatError> {
     let length = out.seek(SeekFrom::End(0))?;
     let (start, end) = match damage {
         Damage::None => return Ok(false),
-        // behind the header, before directory or map: compressed pixels
+        // the start of the compressed pixels: a TIFF has them behind its header, an ND2 behind its metadata
+        Damage::Pixels if is_tiff => (8, length / 4),
         Damage::Pixels => (length / 4, length / 2),
         Damage::NoImage => (0, length),
     };

@@ -52,12 +52,8 @@ impl Found {
         let registrations = table(&reports.join("current/registrations.csv"))?;
         let registrations = registrations.iter().filter(|row| row.get("accepted") == "true").map(|row| {
             let end = |end: &str| (row.get(&format!("{end}_file")), row.get(&format!("{end}_plane")));
-            let number = |column| row.get(column).parse::<f64>();
-            let row = |[a, b, t]: [&str; 3]| Ok([number(a)?, number(b)?, number(t)?]);
-            let rows: Result<_, std::num::ParseFloatError> =
-                row(["a", "b", "tx"]).and_then(|first| Ok([first, row(["c", "d", "ty"])?]));
-            let rows = rows.context("expected numbers in the transforms of registrations.csv")?;
-            Ok((end("moving"), end("reference"), Affine { rows }))
+            let map = affine(row).context("expected numbers in the transforms of registrations.csv")?;
+            Ok((end("moving"), end("reference"), map))
         });
         Ok(Self {
             pairs: pairs.collect(),
@@ -119,6 +115,13 @@ impl Row {
     fn get(&self, column: &str) -> String {
         self.0.get(column).cloned().unwrap_or_default()
     }
+}
+
+fn affine(row: &Row) -> Result<Affine, std::num::ParseFloatError> {
+    let number = |column: &str| row.get(column).parse::<f64>();
+    let rows = [["a", "b", "tx"], ["c", "d", "ty"]].map(|[a, b, t]| Ok([number(a)?, number(b)?, number(t)?]));
+    let [first, second] = rows;
+    Ok(Affine { rows: [first?, second?] })
 }
 
 fn table(path: &Path) -> Result<Vec<Row>> {
