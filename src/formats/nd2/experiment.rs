@@ -56,7 +56,8 @@ pub(crate) fn parse(root: &Level, n_frames: u64, limits: &Limits) -> Result<Vec<
 /// reading of them is the same, and none but the outermost is of open length. Else why not.
 ///
 /// # Errors
-/// As [`parse`].
+/// As [`parse`], and `over_limit` when a round of an outermost time loop (all loops, where there is none) has more frames
+/// than `limits.planes_max`.
 pub(crate) fn parse_growing(
     root: &Level,
     limits: &Limits,
@@ -69,6 +70,14 @@ pub(crate) fn parse_growing(
     }
     if loops.iter().skip(1).any(|own| own.n == 0) {
         return Ok(Err("an inner loop is of open length"));
+    }
+    // an outermost time loop is often planned longer than it will run
+    let is_round = loops.first().is_some_and(|outermost| outermost.axis == Axis::Time);
+    let inner = &loops[usize::from(is_round)..];
+    let n_frames = n_loop_frames(inner);
+    if n_frames > limits.planes_max {
+        let message = format!("loops of {n_frames} frames exceed the limit of {} planes", limits.planes_max);
+        return Err(FormatError::over_limit(message));
     }
     Ok(Ok(loops))
 }
@@ -243,6 +252,7 @@ fn step_um(parameters: &Level, n: u64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::FormatErrorKind;
 
     fn node(loop_type: u32, parameters: Level) -> Level {
         Level::default().with("eType", loop_type).with("uLoopPars", parameters)
@@ -286,6 +296,24 @@ mod tests {
         let both = root.with("ppNextLevelEx", list([counting(2, 2)]));
         assert_eq!(read(both.clone(), 6), [(Axis::Time, 3), (Axis::Position, 2)]);
         assert_eq!(read(both, 30), [(Axis::Time, 3), (Axis::Focus, 5), (Axis::Position, 2)]);
+    }
+
+    #[test]
+    fn a_growing_plan_beyond_the_limit_is_refused_before_anything_is_laid_out() {
+        let parsed = |loops: &[(u32, u32)]| {
+            let inner = |own: Option<Level>, (loop_type, n): &(u32, u32)| {
+                let node = counting(*loop_type, *n);
+                Some(own.map_or(node.clone(), |inner| node.with("ppNextLevelEx", list([inner]))))
+            };
+            let root = loops.iter().rev().fold(None, inner).unwrap();
+            parse_growing(&root, &Limits::default()).map(Result::unwrap).map_err(|error| error.kind)
+        };
+        let over_limit = Err(FormatErrorKind::OverLimit);
+        assert_eq!(parsed(&[(2, 4_000_000_000)]), over_limit, "positions");
+        assert_eq!(parsed(&[(1, 3), (4, 70_000), (2, 70_000)]), over_limit, "more than 32 bits inside");
+        assert_eq!(parsed(&[(4, 70_000), (4, 70_000)]), over_limit);
+        let loops = parsed(&[(1, 4_000_000_000), (2, 3)]).unwrap();
+        assert_eq!(loops.len(), 2, "time points are counted as they come");
     }
 
     #[test]

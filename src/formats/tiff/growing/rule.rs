@@ -35,7 +35,8 @@ impl Rule {
     /// Chooses the rule that will hold when the file is complete.
     ///
     /// # Errors
-    /// `unsupported` when OME-XML does not say where every page belongs.
+    /// `unsupported` when OME-XML does not say where every page belongs, `over_limit` when ImageJ names more planes than
+    /// `limits.planes_max`.
     pub(super) fn of(hints: &Hints, first: Page, limits: &Limits) -> Result<Self, FormatError> {
         if let Some(stack) = &hints.micro_manager {
             let n_channels = u32::try_from(stack.summary.channel_names.len()).unwrap_or(0);
@@ -48,7 +49,13 @@ impl Rule {
             return planned.map(Self::by_ome).ok_or_else(unknown);
         }
         let Some(imagej) = &hints.imagej else { return Ok(Self::PageOrder) };
-        let images = imagej.images.unwrap_or(imagej.channels * imagej.slices * imagej.frames);
+        let factors = [imagej.channels, imagej.slices, imagej.frames];
+        let n_planes = factors.into_iter().fold(1, u64::saturating_mul);
+        if n_planes > limits.planes_max {
+            let message = format!("a stack of {n_planes} planes exceeds the limit of {}", limits.planes_max);
+            return Err(FormatError::over_limit(message));
+        }
+        let images = imagej.images.unwrap_or(n_planes);
         Ok(match imagej.axes_of(images, first.n_samples) {
             Some([channels, slices, _]) => Self::ImageJ { channels, slices },
             None => Self::PageOrder,

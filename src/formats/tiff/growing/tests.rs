@@ -222,3 +222,15 @@ fn a_chain_in_a_circle_ends_the_walk_and_is_told() {
     growing.advance(&mut Cursor::new(bytes[..n].to_vec()), true).unwrap();
     assert!(growing.lacks().unwrap().contains("circle"));
 }
+
+#[test]
+fn an_imagej_stack_beyond_the_limit_gives_no_plane() {
+    for axes in ["slices=4294967297", "channels=9999999999\nslices=9999999999\nframes=9999999999"] {
+        let description = Some(format!("ImageJ=1.54f\n{axes}\nhyperstack=true\n"));
+        let state = appended(2, &WriteOptions { description, ..WriteOptions::default() }).pop().unwrap();
+        let mut growing = GrowingTiff::new(&Limits::default());
+        growing.advance(&mut Cursor::new(state.clone()), true).unwrap();
+        assert!(growing.lacks().unwrap().contains("limit"), "{axes}: {:?}", growing.lacks());
+        assert!(growing.new_planes(Box::new(Cursor::new(state))).unwrap().is_none());
+    }
+}
