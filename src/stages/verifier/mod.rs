@@ -48,6 +48,12 @@ impl Verifier {
         Ok(Self { originals, known: Arc::new(Mutex::new(known)), compared: Compared::default() })
     }
 
+    /// Whether a plane of these pixels is known.
+    #[cfg(test)]
+    pub(crate) fn knows(&self, digest: &PixelDigest) -> bool {
+        !lock(&self.known).of_digest(digest).is_empty()
+    }
+
     /// The planes with the same pixels, one for each class of byte-identical containers.
     async fn exact_matches(
         &mut self,
