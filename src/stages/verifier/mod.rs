@@ -37,7 +37,7 @@ impl Verifier {
         reader.known_planes(|plane| {
             let features = plane.features.filter(|features| features.version == u32::from(FEATURES_VERSION));
             let features = features.and_then(|features| PlaneFeatures::from_bytes(&features.bytes).ok());
-            let entry = Known { place: plane.place, is_exemplar: plane.is_first_of_bytes };
+            let entry = Known { place: plane.place, bytes: plane.byte_class };
             known.add(PixelDigest(plane.digest), entry, features.map(|features| features.code));
         })?;
         reader.growing_files(|file_id| known.add_growing(file_id))?;
@@ -54,21 +54,17 @@ impl Verifier {
         !lock(&self.known).of_digest(digest).is_empty()
     }
 
-    /// The planes with the same pixels, one for each class of byte-identical containers.
+    /// Whether the containers of the planes with the same pixels are equal byte for byte.
     async fn exact_matches(
         &mut self,
         image: &HashedImage,
-        known: &[Known],
+        others: &[Place],
         counters: &Arc<StageCounters>,
     ) -> Result<Vec<ExactMatch>, StageError> {
-        let own = (image.file.claim.file_id, image.index);
-        let mut matches = Vec::new();
-        for other in known.iter().filter(|known| known.is_exemplar).map(|known| known.place) {
-            if (other.file_id, other.index) != own {
-                let same_bytes = self.same_bytes(image, other.file_id, counters).await?;
-                let found = ExactMatch { other_file_id: other.file_id, other_index: other.index, same_bytes };
-                matches.push(found);
-            }
+        let mut matches = Vec::with_capacity(others.len());
+        for other in others {
+            let same_bytes = self.same_bytes(image, other.file_id, counters).await?;
+            matches.push(ExactMatch { other_file_id: other.file_id, other_index: other.index, same_bytes });
         }
         Ok(matches)
     }
@@ -114,8 +110,8 @@ impl Stage for Verifier {
         let place = place_of(&image);
         let mut matches = Vec::new();
         if !image.features.is_blank() {
-            let known = lock(&self.known).of_digest(&image.digest).to_vec();
-            matches = self.exact_matches(&image, &known, out.counters()).await?;
+            let others = lock(&self.known).exemplars(&image.digest, &place);
+            matches = self.exact_matches(&image, &others, out.counters()).await?;
         }
         let pairs = lock(&self.known).take_in(&image, place, &matches);
         if pairs.is_empty() {
