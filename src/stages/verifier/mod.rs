@@ -120,7 +120,8 @@ impl Stage for Verifier {
         let (originals, known, counters) =
             (self.originals.clone(), self.known.clone(), out.counters().clone());
         out.send_when(image.ticket.clone(), async move {
-            let (edges, put_off) = originals.verify_all(&image, &pairs, &counters).await?;
+            let (edges, put_off) =
+                originals.verify_all((image.digest, &image.features), &pairs, &counters).await?;
             let unread =
                 edges.iter().filter(|edge| edge.version == 0).map(|edge| [edge.a, edge.b].map(PixelDigest));
             unread.chain(put_off).for_each(|[a, b]| lock(&known).forget_verified(&a, &b));
