@@ -59,12 +59,14 @@ pub(super) fn save(session: &Session<'_>, edges: &[Edge]) -> Result<BTreeSet<Pix
     Ok(touched)
 }
 
-/// Counts the edges of a digest anew after a plane of it came, went or changed its rank, and the groups with them.
-/// `touched` are digests whose edges were written.
+/// Counts the edges of a digest anew after a plane of it came, went or changed its place or its rank, and the groups with
+/// them. `touched` are digests whose edges were written; `is_best_new` when another plane may represent the class now, or
+/// the same one with another rank.
 pub(super) fn class_changed(
     session: &Session<'_>,
     digest: &PixelDigest,
     touched: BTreeSet<PixelDigest>,
+    is_best_new: bool,
 ) -> Result<(), LedgerError> {
     let mut edges = of_digest(session, digest)?;
     if edges.is_empty() && touched.is_empty() {
@@ -76,6 +78,7 @@ pub(super) fn class_changed(
     }
     edges.sort_unstable_by_key(|edge| (edge.a, edge.b));
     edges.dedup_by_key(|edge| (edge.a, edge.b));
+    let may_stay = touched.is_empty() && !is_best_new;
     let mut seeds = touched;
     seeds.insert(*digest);
     let mut changed = Vec::new();
@@ -91,6 +94,9 @@ pub(super) fn class_changed(
         seeds.extend([edge.a, edge.b]);
         edge.is_counted = is_counted;
         changed.push(edge);
+    }
+    if may_stay && changed.is_empty() {
+        return Ok(());
     }
     stars::rebuild(session, seeds)?;
     changed.iter().filter(|edge| FLAGS.contains(&edge.relation)).try_for_each(|edge| tell_flag(session, edge))

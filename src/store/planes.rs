@@ -82,7 +82,9 @@ fn find_look_alikes(
         params![plane_id, place.field, place.lane, place.t, place.z, place.is_stacked],
     )?;
     let touched = edges::save(session, &done.edges)?;
-    edges::class_changed(session, &done.digest, touched)?;
+    let best = groups::Member::of_class(session, &done.digest)?;
+    let is_best = best.is_some_and(|best| best.plane_id == plane_id);
+    edges::class_changed(session, &done.digest, touched, is_best)?;
     if done.blank.is_some() { Ok(()) } else { stuck::look(session, plane_id, &place) }
 }
 

@@ -271,6 +271,21 @@ fn stuck_frames_are_told_once_and_never_for_files_that_a_vendor_repeats() {
     assert_eq!(scratch.brief(Stream::Alerts, &["kind"]), ["stuck_frame"]);
 }
 
+#[test]
+fn a_copy_that_changes_no_edge_and_no_representative_leaves_the_groups_alone() {
+    let files = [planted("a.tif", 1, &[1]), planted("b.tif", 2, &[2])];
+    let scratch = take_all(&files, &[edge(1, 2, MAPPED_RELATION)]);
+    let copy = |path, mtime_ns| take(&scratch, &planted(path, mtime_ns, &[2]), &[], &mut BTreeSet::new());
+    // only whoever makes the groups anew will see that one is lost
+    let path = scratch.state_dir().join(crate::store::DATABASE_FILE);
+    rusqlite::Connection::open(path).unwrap().execute("DELETE FROM star_member", []).unwrap();
+    copy("later.tif", 5);
+    assert!(groups_of_ledger(&scratch).is_empty());
+    copy("earlier.tif", 0);
+    assert_eq!(groups_of_ledger(&scratch).len(), 1);
+    assert_eq!(pairs(&scratch).last().unwrap(), "earlier.tif a.tif same_exposure_mapped");
+}
+
 /// Any order of arrival, with copies, series, groups and flags drawn at random, gives the same rows, and the events lead to
 /// the groups as they stand.
 #[test]
