@@ -13,7 +13,7 @@ use super::schema::{DATABASE_FILE, SCHEMA};
 use crate::analysis::segmentation::Centroids;
 use crate::paths::{RelativePath, Root};
 use crate::store::{
-    Counts, FileLocation, FileState, KnownFile, KnownPlane, LedgerError, PixelDigest, PixelsOf, Place,
+    Counts, FileLocation, FileState, KnownFile, KnownPlane, LedgerError, PixelDigest, PixelsOf,
     PlaneFeatures, PlaneState, RegistrablePlane, Stream, View,
 };
 use crate::units::PlaneIndex;
@@ -73,15 +73,7 @@ impl LedgerReader {
         while let Some(row) = rows.next()? {
             let mut column = Columns::new(row);
             let digest = column.next()?;
-            let place = Place {
-                file_id: column.next()?,
-                index: column.index()?,
-                field: column.next()?,
-                lane: column.next()?,
-                t: column.next()?,
-                z: column.next()?,
-                is_stacked: column.next()?,
-            };
+            let place = column.place()?;
             let byte_class = column.next()?;
             let version: Option<u32> = column.next()?;
             let features =
