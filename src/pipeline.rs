@@ -130,9 +130,10 @@ pub async fn run_generation(
     let segmenter =
         Segmenter::new(plan.segmenter, shared.tables, pools.clone(), shared.space, shared.picture_bytes);
     let hasher = Hasher::new(shared.cpu.clone());
-    let means = verifier::Means { io: shared.io, cpu: shared.cpu, budget, limits, roots: Arc::new(roots) };
-    let (readers, ledger) = ((reader()?, reader()?), shared.ledger.clone());
-    let load = tokio::task::spawn_blocking(move || load(&ledger, readers, means, pools));
+    let (io, cpu, ledger, roots) = (shared.io, shared.cpu, shared.ledger.clone(), Arc::new(roots));
+    let means = verifier::Means { io, cpu, budget, limits, ledger, roots };
+    let readers = (reader()?, reader()?);
+    let load = tokio::task::spawn_blocking(move || load(readers, means, pools));
     let loaded = load.await.map_err(|error| error.to_string())?;
     let (verifier, registrar) = loaded.map_err(|error| error.to_string())?;
     let reporter = Reporter::new(shared.books.clone());
@@ -163,12 +164,11 @@ pub async fn run_generation(
 /// The stages that know what the ledger holds, loaded after everything that an earlier generation left on its way there.
 /// Blocks.
 fn load(
-    ledger: &LedgerHandle,
     readers: (LedgerReader, LedgerReader),
     means: verifier::Means,
     pools: (CpuPool, IoPool),
 ) -> Result<(Verifier, Registrar), LedgerError> {
-    wait(|reply| ledger.catch_up(reply))?;
+    wait(|reply| means.ledger.catch_up(reply))?;
     Ok((Verifier::load(readers.0, means)?, Registrar::load(readers.1, pools)?))
 }
 
@@ -196,12 +196,13 @@ mod tests {
             cpu: cpu.clone(),
             budget: ByteBudget::new(1 << 20),
             limits: Limits::default(),
+            ledger: scratch.handle(),
             roots: Arc::default(),
         };
-        let (ledger, readers) = (scratch.handle(), (scratch.reader(), scratch.reader()));
+        let readers = (scratch.reader(), scratch.reader());
         let (say, heard) = mpsc::channel();
         let loading = std::thread::spawn(move || {
-            let (verifier, _) = load(&ledger, readers, means, (cpu, io)).unwrap();
+            let (verifier, _) = load(readers, means, (cpu, io)).unwrap();
             say.send(verifier.knows(&PixelDigest([7; 32]))).unwrap();
         });
         let early = heard.recv_timeout(Duration::from_millis(50));

@@ -13,7 +13,7 @@ use super::groups::{Member, group_name};
 use super::outbox::{self, Content};
 use super::rows::Columns;
 use super::session::Session;
-use super::stars;
+use super::{stars, stuck};
 use crate::analysis::verification::{Placement, Relation};
 use crate::store::{Edge, LedgerError, PairEvidence, PixelDigest, Stream};
 
@@ -57,6 +57,14 @@ pub(super) fn save(session: &Session<'_>, edges: &[Edge]) -> Result<BTreeSet<Pix
         }
     }
     Ok(touched)
+}
+
+/// Writes edges down that come with no plane. The same once more changes nothing.
+pub(super) fn save_late(session: &Session<'_>, edges: &[Edge]) -> Result<(), LedgerError> {
+    let touched = save(session, edges)?;
+    let Some(digest) = touched.first().copied() else { return Ok(()) };
+    stuck::look_at_edges(session, edges, &touched)?;
+    class_changed(session, &digest, touched, false)
 }
 
 /// Counts the edges of a digest anew after a plane of it came, went or changed its place or its rank, and the groups with

@@ -54,6 +54,17 @@ pub(super) struct Pixels {
     pub(super) places: Vec<Place>,
 }
 
+/// A plane whose look-alikes are to be found.
+pub(super) type Wanted = (PixelDigest, Place, Code256);
+
+/// What is to be done for a plane that was taken in.
+pub(super) struct Taken {
+    /// What it is to be verified with.
+    pub(super) pairs: Vec<Pair>,
+    /// The planes of its container, for what was put off until that was complete, which it is now.
+    pub(super) put_off: Vec<Wanted>,
+}
+
 /// Every live plane of the ledger, and those on their way there.
 #[derive(Default)]
 pub(super) struct KnownPlanes {
@@ -106,14 +117,21 @@ impl KnownPlanes {
         }
     }
 
-    /// Makes a plane known that is on its way into the ledger: the pairs that are to be verified for it.
-    pub(super) fn take_in(&mut self, image: &HashedImage, place: Place, matches: &[ExactMatch]) -> Vec<Pair> {
+    /// Makes a plane known that is on its way into the ledger. `place_at` says where the planes of its container stand.
+    pub(super) fn take_in(
+        &mut self,
+        image: &HashedImage,
+        place_at: impl Fn(PlaneIndex) -> Place,
+        matches: &[ExactMatch],
+    ) -> Taken {
+        let place = place_at(image.index);
         let was_growing = if image.file.container_complete {
             self.growing.remove(&place.file_id)
         } else {
             self.add_growing(place.file_id);
             false
         };
+        let renewed = if was_growing { self.renew_places(place.file_id, place_at) } else { Vec::new() };
         let mut pairs = Vec::new();
         if image.features.is_blank() {
             self.forget(&place);
@@ -124,10 +142,7 @@ impl KnownPlanes {
             self.add(image.digest, Known { place, bytes }, Some(image.features.code));
             pairs = self.look_alikes((&image.digest, &place), &image.features.code, is_back);
         }
-        if was_growing {
-            pairs.extend(self.of_container(place.file_id));
-        }
-        pairs
+        Taken { pairs, put_off: renewed }
     }
 
     /// The number that stands for the bytes of a container, with one of whose planes these are equal.
@@ -157,18 +172,18 @@ impl KnownPlanes {
         self.growing.insert(file_id);
     }
 
-    /// What was put off until a container is complete, which it is now.
-    fn of_container(&mut self, file_id: i64) -> Vec<Pair> {
-        let of_class = |class: &Class| {
-            let place =
-                class.planes.iter().map(|known| known.place).find(|place| place.file_id == file_id)?;
-            Some((class.digest, place, class.code?))
-        };
-        let planes: Vec<_> = self.classes.iter().filter_map(of_class).collect();
-        planes
-            .iter()
-            .flat_map(|(digest, place, code)| self.look_alikes((digest, place), code, false))
-            .collect()
+    /// A container says only at its end what its planes are a series of. Gives one of its planes for each class.
+    fn renew_places(&mut self, file_id: i64, place_at: impl Fn(PlaneIndex) -> Place) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        for class in &mut self.classes {
+            let mut first = None;
+            for known in class.planes.iter_mut().filter(|known| known.place.file_id == file_id) {
+                known.place = place_at(known.place.index);
+                first = first.or(Some(known.place));
+            }
+            wanted.extend(first.zip(class.code).map(|(place, code)| (class.digest, place, code)));
+        }
+        wanted
     }
 
     /// What is to be verified with a plane that is known; each pair is given once, unless the plane `is_back`: then
@@ -295,6 +310,20 @@ mod tests {
         add(&mut known, 3, place(1, 0), -1);
         add(&mut known, 1, place(2, 0), 2);
         assert_eq!(pairs_of(&mut known, 1, &place(2, 0)), [2, 3]);
+    }
+
+    #[test]
+    fn a_container_that_is_complete_is_compared_as_the_series_that_it_is() {
+        let mut known = KnownPlanes::default();
+        let before = |z| Place { is_stacked: false, ..place(1, z) };
+        add(&mut known, 1, before(1), 1);
+        add(&mut known, 2, before(2), 1);
+        assert!(pairs_of(&mut known, 2, &before(2)).is_empty());
+        let wanted = known.renew_places(1, |index| place(1, index.z));
+        let planes: Vec<_> =
+            wanted.iter().map(|(digest, place, _)| (digest.0[0], place.is_stacked)).collect();
+        assert_eq!(planes, [(1, true), (2, true)]);
+        assert_eq!(pairs_of(&mut known, 1, &place(1, 1)), [2], "a neighbour may be a stuck frame");
     }
 
     #[test]

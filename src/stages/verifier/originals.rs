@@ -13,11 +13,11 @@ use crate::analysis::verification::{
     self, Relation, VERIFICATION_VERSION, Verdict, VerificationSettings, scratch_bytes,
 };
 use crate::formats::{self, Container, FormatError, FormatErrorKind, Limits, Plane, PlaneEntry};
-use crate::store::{Edge, LedgerError, LedgerReader, Place};
+use crate::store::{Edge, LedgerError, LedgerHandle, LedgerReader, Place};
 use crate::units::PlaneIndex;
 
 /// What it takes to read originals again and to compare them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Means {
     /// Threads that read files.
     pub io: IoPool,
@@ -27,6 +27,8 @@ pub struct Means {
     pub budget: ByteBudget,
     /// What a container may claim.
     pub limits: Limits,
+    /// Where edges go that no plane waits for.
+    pub ledger: LedgerHandle,
     /// Where each root lies now.
     pub roots: Arc<HashMap<i64, PathBuf>>,
 }
@@ -362,6 +364,7 @@ mod tests {
             cpu: CpuPool::new(NonZeroUsize::MIN).unwrap(),
             budget: ByteBudget::new(64 << 20),
             limits: Limits::default(),
+            ledger: scratch.handle(),
             roots: Arc::new(HashMap::from([(scratch.root_id, folder.to_owned())])),
         };
         Originals { reader: Arc::new(Mutex::new(scratch.reader())), means }

@@ -415,3 +415,19 @@ fn stuck_frames_are_found_by_edges_that_come_with_another_plane() {
     wait(|reply| scratch.handle().finish_plane(done, reply)).unwrap();
     assert_eq!(scratch.brief(Stream::Alerts, &["kind", "plane"]), ["stuck_frame t0p0z1c0"]);
 }
+
+#[test]
+fn edges_that_come_with_no_plane_count_like_others_and_once() {
+    let files = [planted("a.tif", 1, &[1]), planted("b.tif", 2, &[2]), planted("run.nd2", 3, &[3, 4])];
+    let scratch = take_all(&files, &[]);
+    let edges =
+        vec![edge(1, 2, MAPPED_RELATION), edge(1, 3, Relation::Reacquired), edge(3, 4, MAPPED_RELATION)];
+    for _ in 0..2 {
+        wait(|reply| scratch.handle().save_edges(edges.clone(), reply)).unwrap();
+        let expected =
+            ["a.tif b.tif same_exposure_mapped", "a.tif run.nd2 reacquired", "run.nd2 run.nd2:1 stuck_frame"];
+        assert_eq!(pairs(&scratch), expected);
+        assert_eq!(scratch.brief(Stream::Duplicates, &["event"]), ["created", "flagged"]);
+        assert_eq!(scratch.brief(Stream::Alerts, &["kind"]), ["stuck_frame"]);
+    }
+}
