@@ -146,17 +146,16 @@ impl Originals {
         loop {
             let Failed { side, place, error } = match self.try_verify(&pair, own, counters).await? {
                 Ok(edge) => return Ok(Verified::Edge(edge)),
-                Err(Failed { error: OriginalError::Ledger(error), .. }) => {
-                    return Err(StageError::fatal(error));
-                }
-                Err(failed) => failed,
+                Err(failed) => *failed,
             };
+            if let OriginalError::Ledger(error) = error {
+                return Err(StageError::fatal(error));
+            }
             may_pass |= error.is_passing();
             let places = &mut pair[side].places;
             places.retain(|other| place.is_some_and(|place| *other != place));
             if places.is_empty() {
-                let unread = || Verified::Unread(error.to_string());
-                return Ok(if may_pass { Verified::PutOff } else { unread() });
+                return Ok(if may_pass { Verified::PutOff } else { Verified::Unread(error.to_string()) });
             }
         }
     }
@@ -166,13 +165,13 @@ impl Originals {
         pair: &Pair,
         own: (PixelDigest, &PlaneFeatures),
         counters: &Arc<StageCounters>,
-    ) -> Result<Result<Edge, Failed>, StageError> {
-        let whole = |error| Failed { side: 0, place: None, error };
+    ) -> Result<Result<Edge, Box<Failed>>, StageError> {
+        let failed = |side, place, error| Box::new(Failed { side, place, error });
+        let whole = |error| failed(0, None, error);
         let (this, sides) = (self.clone(), pair.clone());
         let opened = self.means.io.run(move |_| {
-            let open = |side: usize| {
-                this.open_any(&sides[side].places).map_err(|error| Failed { side, place: None, error })
-            };
+            let open =
+                |side: usize| this.open_any(&sides[side].places).map_err(|error| failed(side, None, error));
             Ok([open(0)?, open(1)?])
         });
         let [(one, one_place), (two, two_place)] = match opened.await {
@@ -198,7 +197,7 @@ impl Originals {
                     let plane = original.read(&digests[side])?;
                     Ok((plane, at_hand.map_or_else(|| this.features_of(&place), |known| Ok(Some(known)))?))
                 };
-                read().map_err(|error| Failed { side, place: Some(place), error })
+                read().map_err(|error| failed(side, Some(place), error))
             };
             let one = read(0, one, one_place, one_at_hand);
             (permit, one.and_then(|one| Ok([one, read(1, two, two_place, two_at_hand)?])))
