@@ -241,6 +241,57 @@ fn pages_appended_to_a_tiff_are_reported_as_they_come() {
     assert!(early >= 6, "{early} planes before the end");
 }
 
+/// Where the pointer of the last directory to the next one stands in a TIFF of 32-bit offsets.
+fn last_pointer(bytes: &[u8]) -> usize {
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let mut pointer = 4;
+    while word(pointer) != 0 {
+        let at = word(pointer);
+        pointer = at + 2 + 12 * usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    }
+    pointer
+}
+
+#[test]
+fn planes_of_a_growing_file_stand_while_its_format_contradicts_itself() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.start_with(&[
+        ("SCOPEWATCH__WATCH__INCOMPLETE_AFTER_S", "1"),
+        ("SCOPEWATCH__GROWING__STALLED_AFTER_MIN_MS", "100"),
+    ]);
+    let path = sandbox.inbox().join("stack.tif");
+    let file = OpenOptions::new().create_new(true).write(true).open(&path).unwrap();
+    let mut writer = TiffWriter::new(file, WriteOptions::default()).unwrap();
+    (0..4).for_each(|page| writer.write_plane(&field(page)).unwrap());
+    sandbox.wait_for_planes("stack.tif", 3);
+    // a chain that runs in a circle
+    let bytes = std::fs::read(&path).unwrap();
+    let pointer = last_pointer(&bytes);
+    let mut file = writer.finish().unwrap();
+    let mut point_to = |target: &[u8]| {
+        file.seek(SeekFrom::Start(pointer as u64)).unwrap();
+        file.write_all(target).unwrap();
+    };
+    point_to(&bytes[4..8]);
+    drop(point_to);
+    drop(file);
+    wait_until("it is given up", || !alerts(&sandbox, "incomplete").is_empty());
+    assert!(alerts(&sandbox, "incomplete")[0].to_string().contains("circle"));
+    assert!(sandbox.lines("files").is_empty(), "not rejected");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(alerts(&sandbox, "incomplete").len(), 1, "told once");
+    // a scan gives nothing up that stands either
+    assert_eq!(daemon.stop(), Some(0));
+    sandbox.scan(&[]);
+    assert!(sandbox.lines("files").is_empty(), "{:?}", sandbox.lines("files"));
+    // repaired
+    std::fs::write(&path, &bytes).unwrap();
+    let daemon = sandbox.start();
+    sandbox.wait_for_files(1);
+    assert_eq!(daemon.stop(), Some(0));
+    sandbox.check_each_once("stack.tif", 4);
+}
+
 #[test]
 fn a_scan_takes_nothing_for_growing() {
     let sandbox = Sandbox::new();

@@ -1,6 +1,7 @@
 //! A file that grows, from look to look: how far it was walked, and what of it is in work.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,6 +71,8 @@ pub(super) struct Seen {
     pub(super) remark: Option<String>,
     /// The file is another one than that of this claim.
     pub(super) rewritten: Option<FileTicket>,
+    /// Planes of the file are in the ledger, and nothing says that it is another file by now.
+    pub(super) stands: bool,
 }
 
 /// Where and how to look at a growing file.
@@ -85,7 +88,8 @@ pub(super) struct Order<'a> {
 
 impl Seen {
     pub(super) fn new(look: Look<Whole>, growth: Option<Growth>) -> Self {
-        Self { look, growth, fresh: None, n_written: 0, only_grew: false, remark: None, rewritten: None }
+        let (fresh, remark, rewritten) = (None, None, None);
+        Self { look, growth, fresh, n_written: 0, only_grew: false, remark, rewritten, stands: false }
     }
 }
 
@@ -103,6 +107,32 @@ impl Growth {
 }
 
 impl Order<'_> {
+    /// Whether planes stand of a file that cannot be taken up as a whole now. Then what is refused counts as
+    /// unfinished: half-written data look like that, too.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub(super) fn in_doubt(
+        &self,
+        look: Look<Whole>,
+        growth: Option<&Growth>,
+    ) -> Result<(Look<Whole>, bool), LedgerError> {
+        Ok(match look {
+            Look::Refused(stat, _, reason) if self.may_be_known(stat, growth)? => {
+                (Look::Unfinished(stat, reason), true)
+            }
+            Look::Unfinished(stat, reason) => {
+                let stands = self.may_be_known(stat, growth)?;
+                (Look::Unfinished(stat, reason), stands)
+            }
+            Look::Unreadable(..) => {
+                let stands = self.record(growth)?.is_some();
+                (look, stands)
+            }
+            look => (look, false),
+        })
+    }
+
     /// Where everything lies there already, nothing is taken for growing.
     ///
     /// # Errors
@@ -266,13 +296,32 @@ impl Order<'_> {
 
     /// Whether the file is one that was taken up while it grew, by this process or one before, and only grew since.
     fn only_grew(&self, stat: FileStat, growth: Option<&Growth>) -> Result<bool, LedgerError> {
+        Ok(self.record(growth)?.is_some_and(|record| self.hold(stat, &record).unwrap_or(false)))
+    }
+
+    /// The same, or that cannot be told now.
+    fn may_be_known(&self, stat: FileStat, growth: Option<&Growth>) -> Result<bool, LedgerError> {
+        Ok(self.record(growth)?.is_some_and(|record| self.hold(stat, &record).unwrap_or(true)))
+    }
+
+    /// By what the file is known again.
+    fn record(&self, growth: Option<&Growth>) -> Result<Option<GrowthRecord>, LedgerError> {
         let known = growth.and_then(|growth| Some((growth.file, growth.taken.as_ref()?.probes.clone())));
-        let record = match known {
-            Some(((device, inode), probes)) => Some(GrowthRecord { device, inode, probes }),
-            None => self.books.growth_of(self.ticket.root.id, &self.ticket.path)?,
-        };
-        let Some(record) = record else { return Ok(false) };
-        let opened = File::open(self.path).ok().filter(|file| self.is_same(file, stat));
-        Ok(opened.is_some_and(|mut file| probes::only_grew(&mut file, stat, &record)))
+        match known {
+            Some(((device, inode), probes)) => Ok(Some(GrowthRecord { device, inode, probes })),
+            None => self.books.growth_of(self.ticket.root.id, &self.ticket.path),
+        }
+    }
+
+    /// Whether what was known of the file is still so.
+    ///
+    /// # Errors
+    /// When it cannot be opened and read.
+    fn hold(&self, stat: FileStat, record: &GrowthRecord) -> io::Result<bool> {
+        if (record.device, record.inode) != (stat.device, stat.inode) {
+            return Ok(false);
+        }
+        let mut file = File::open(self.path)?;
+        Ok(self.is_same(&file, stat) && probes::hold(&mut file, &record.probes)?)
     }
 }
