@@ -168,6 +168,7 @@ impl Order<'_> {
         let Some(mut file) = File::open(self.path).ok().filter(|file| self.is_same(file, stat)) else {
             return Ok(Seen::new(look, growth));
         };
+        let at_rest = at_rest && filesystem::stat_open(&file).is_ok_and(|now| now == stat);
         if let Some((taken, known)) = growth.as_ref().and_then(|own| Some((own.taken.as_ref()?, own.file))) {
             match probes::hold(&mut file, &taken.probes) {
                 Ok(true) if known == (stat.device, stat.inode) => {}
