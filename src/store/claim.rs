@@ -37,7 +37,7 @@ pub(super) fn claim(session: &Session<'_>, request: &FileClaim) -> Result<Claime
     file.quality_rank = request.quality_rank;
     save_description(session, file.id, request)?;
     let (mut planes, n_misplaced) = claim_planes(session, &mut file, request, keeps_results)?;
-    if request.is_complete && was_growing && file.n_todo == 0 {
+    if request.is_complete && was_growing {
         reread_one(session, &mut file, &mut planes)?;
     }
     file.save(session)?;
@@ -168,10 +168,12 @@ pub(super) fn extend(session: &Session<'_>, more: &FileExtension) -> Result<Vec<
         let place = place_of(claimed);
         planes.push(match PlaneRow::find_if_any(session, file.id, claimed.index)? {
             Some(plane) => {
-                let was_open = plane.state == PlaneState::Todo;
+                let was = plane.state;
                 let stays = !is_elsewhere(&plane, claimed.place);
                 let claim = claim_known(session, plane, (identity, place), stays)?;
-                file.n_todo += i64::from(claim.state == PlaneState::Todo && !was_open);
+                let is_open_again = claim.state == PlaneState::Todo && was != PlaneState::Todo;
+                file.n_todo += i64::from(is_open_again);
+                file.n_rejected -= i64::from(is_open_again && was == PlaneState::Rejected);
                 PlaneClaim { previous_digest: None, ..claim }
             }
             None => {

@@ -192,11 +192,27 @@ mod tests {
         let complete = scratch.claim_complete(2, true, &[10, 12, 11]);
         assert_eq!(complete.n_misplaced, 2);
         let states: Vec<_> = complete.planes.iter().map(|plane| plane.state).collect();
-        assert_eq!(states, [PlaneState::Done, PlaneState::Todo, PlaneState::Todo]);
+        assert_eq!(states, [PlaneState::Todo; 3], "one that stands is read again, whatever else is");
+        assert!(scratch.finish_plane(complete.ticket, 0, 0).is_unchanged);
         scratch.finish_plane(complete.ticket, 1, 2);
         scratch.finish_plane(complete.ticket, 2, 1);
         assert_eq!(scratch.finish_file(complete.ticket, 2).version, 2);
         assert_eq!(scratch.brief(Stream::Planes, &["version", "plane"])[3..], ["2 t0p0z1c0", "2 t0p0z2c0"]);
+    }
+
+    #[test]
+    fn a_rejected_plane_that_is_listed_elsewhere_is_counted_once() {
+        let scratch = Scratch::new();
+        let claimed = scratch.claim_growing(1, false, &[10, 11]);
+        scratch.finish_plane(claimed.ticket, 0, 7);
+        scratch.fail_plane(claimed.ticket, 1, 1);
+        assert_eq!(scratch.reader().counts().unwrap().planes[&PlaneState::Rejected], 1);
+        assert_eq!(scratch.extend(claimed.ticket, 1, &[10, 12]), [PlaneState::Todo]);
+        let planes = scratch.reader().counts().unwrap().planes;
+        let of = |state| planes[&state];
+        assert_eq!([of(PlaneState::Done), of(PlaneState::Todo), of(PlaneState::Rejected)], [1, 1, 0]);
+        scratch.finish_plane(claimed.ticket, 1, 8);
+        assert_eq!(scratch.reader().counts().unwrap().planes[&PlaneState::Done], 2);
     }
 
     #[test]
