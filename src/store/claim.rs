@@ -44,10 +44,15 @@ pub(super) fn claim(session: &Session<'_>, request: &FileClaim) -> Result<Claime
     if is_rank_new {
         groups::rerank(session, file.id)?;
     }
+    if !keeps_results {
+        growth::forget(session, file.id)?;
+    }
+    if !request.probes.is_empty() {
+        growth::save(session, file.id, (request.stat, &request.probes), request.is_complete)?;
+    }
     if request.is_complete {
         file.set_state(session, FileState::Working, reason)?;
     } else {
-        growth::save(session, file.id, (request.stat, &request.probes))?;
         file.set_state(session, FileState::Growing, "its planes are taken up while it grows")?;
     }
     Ok(Claimed {
@@ -186,11 +191,11 @@ pub(super) fn extend(session: &Session<'_>, more: &FileExtension) -> Result<Vec<
     }
     file.stat = more.stat;
     file.save(session)?;
-    growth::save(session, file.id, (more.stat, &more.probes))?;
+    growth::save(session, file.id, (more.stat, &more.probes), false)?;
     Ok(planes)
 }
 
-/// Of a container that only grew and is complete now, one plane is read again: so it is compared with others as a whole,
+/// Of a container that only grew and is complete now, one plane that was read while it did is read again: so it is compared with others as a whole,
 /// and its pixels are seen to stand.
 fn reread_one(
     session: &Session<'_>,
@@ -199,7 +204,7 @@ fn reread_one(
 ) -> Result<(), LedgerError> {
     let last = session.row_if_any(
         "SELECT t, p, z, c FROM plane WHERE file_id = ?1 AND state = 'done' \
-         ORDER BY is_live DESC, t DESC, p DESC, z DESC, c DESC LIMIT 1",
+         AND claim > (SELECT tabled_claim FROM file WHERE id = ?1) ORDER BY is_live DESC, t DESC, p DESC, z DESC, c DESC LIMIT 1",
         [file.id],
         |row| Columns::new(row).index(),
     )?;

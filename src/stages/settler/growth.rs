@@ -73,6 +73,8 @@ pub(super) struct Seen {
     pub(super) rewritten: Option<FileTicket>,
     /// Planes of the file are in the ledger, and nothing says that it is another file by now.
     pub(super) stands: bool,
+    /// Of a whole file that may go on growing: by what it will be known again.
+    pub(super) probes: Vec<Probe>,
 }
 
 /// Where and how to look at a growing file.
@@ -89,7 +91,8 @@ pub(super) struct Order<'a> {
 impl Seen {
     pub(super) fn new(look: Look<Whole>, growth: Option<Growth>) -> Self {
         let (fresh, remark, rewritten) = (None, None, None);
-        Self { look, growth, fresh, n_written: 0, only_grew: false, remark, rewritten, stands: false }
+        let probes = Vec::new();
+        Self { look, growth, fresh, n_written: 0, only_grew: false, remark, rewritten, stands: false, probes }
     }
 }
 
@@ -148,15 +151,16 @@ impl Order<'_> {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub(super) fn observe(&self, look: Look<Whole>, growth: Option<Growth>) -> Result<Seen, LedgerError> {
-        let (stat, at_rest) = match &look {
+    pub(super) fn observe(&self, mut look: Look<Whole>, growth: Option<Growth>) -> Result<Seen, LedgerError> {
+        let (stat, at_rest) = match &mut look {
             Look::Whole((stat, _)) if growth.as_ref().is_some_and(Growth::is_busy) => {
                 // its last planes are still in work
                 return Ok(Seen::new(Look::Stat(*stat), growth));
             }
-            Look::Whole((stat, _)) => {
+            Look::Whole((stat, container)) => {
                 let only_grew = self.only_grew(*stat, growth.as_ref())?;
-                return Ok(Seen { only_grew, ..Seen::new(look, growth) });
+                let probes = self.probes_of_whole(*stat, container.as_mut()).unwrap_or_default();
+                return Ok(Seen { only_grew, probes, ..Seen::new(look, growth) });
             }
             Look::Stat(stat) => (*stat, false),
             Look::BeingWritten(Some(stat)) | Look::Unfinished(stat, _) => (*stat, true),
@@ -305,11 +309,34 @@ impl Order<'_> {
         Ok(self.record(growth)?.is_some_and(|record| self.hold(stat, &record).unwrap_or(true)))
     }
 
+    /// By what a whole file will be known again if it goes on growing: of what has one plane, nothing is saved that
+    /// way.
+    fn probes_of_whole(
+        &self,
+        stat: FileStat,
+        container: &mut dyn Container,
+    ) -> Result<Vec<Probe>, FormatError> {
+        if container.planes().len() < 2 {
+            return Ok(Vec::new());
+        }
+        let ranges = container.steady_bytes()?;
+        if ranges.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut file = File::open(self.path)?;
+        if filesystem::stat_open(&file)? != stat {
+            return Ok(Vec::new());
+        }
+        Ok(probes::take(&mut file, &ranges)?)
+    }
+
     /// By what the file is known again.
     fn record(&self, growth: Option<&Growth>) -> Result<Option<GrowthRecord>, LedgerError> {
         let known = growth.and_then(|growth| Some((growth.file, growth.taken.as_ref()?.probes.clone())));
         match known {
-            Some(((device, inode), probes)) => Ok(Some(GrowthRecord { device, inode, probes })),
+            Some(((device, inode), probes)) => {
+                Ok(Some(GrowthRecord { device, inode, probes, finished_bytes: None }))
+            }
             None => self.books.growth_of(self.ticket.root.id, &self.ticket.path),
         }
     }
@@ -319,7 +346,8 @@ impl Order<'_> {
     /// # Errors
     /// When it cannot be opened and read.
     fn hold(&self, stat: FileStat, record: &GrowthRecord) -> io::Result<bool> {
-        if (record.device, record.inode) != (stat.device, stat.inode) {
+        let is_larger = record.finished_bytes.is_none_or(|bytes| bytes < stat.size_bytes);
+        if (record.device, record.inode) != (stat.device, stat.inode) || !is_larger {
             return Ok(false);
         }
         let mut file = File::open(self.path)?;

@@ -42,7 +42,7 @@ impl LookJob {
         let network = self.settings.network_roots.contains(&self.ticket.root.id);
         let patience = if network { self.settings.patience_network } else { self.settings.patience };
         let Some(mut under_look) = self.waiting.begin_look(self.number, patience) else { return Ok(None) };
-        let Seen { look, mut growth, fresh, n_written, only_grew, remark, rewritten, stands } =
+        let Seen { look, mut growth, fresh, n_written, only_grew, remark, rewritten, stands, probes } =
             self.look(&mut under_look).await?;
         if let Some(claim) = rewritten {
             info!(file = %self.ticket, "written anew while it grew");
@@ -93,7 +93,7 @@ impl LookJob {
                 under_look.put_back(now + GIVEN_UP_INTERVAL, growth);
                 Ok(settled)
             }
-            Verdict::Take(whole) => self.claim(whole, only_grew).await,
+            Verdict::Take(whole) => self.claim(whole, only_grew, probes).await,
             verdict => self.end(verdict, stands).await,
         }
     }
@@ -172,10 +172,11 @@ impl LookJob {
     /// Takes up a file that is whole.
     async fn claim(
         &self,
-        (stat, container): Whole,
+        whole: Whole,
         only_grew: bool,
+        probes: Vec<Probe>,
     ) -> Result<Option<SettledFile>, StageError> {
-        let (settled, n_misplaced) = self.take_up((stat, container), only_grew, None).await?;
+        let (settled, n_misplaced) = self.take_up(whole, only_grew, (true, probes)).await?;
         if n_misplaced > 0 {
             let path = self.ticket.path.to_report();
             let text = format!(
@@ -187,16 +188,15 @@ impl LookJob {
         Ok(Some(settled))
     }
 
-    /// Claims a file with all planes of `container`: a complete one, or one that grows and is known again by `probes`.
+    /// Claims a file with all planes of `container`, which is complete or grows; it is known again by `probes`.
     async fn take_up(
         &self,
         (stat, container): Whole,
         only_grew: bool,
-        probes: Option<Vec<Probe>>,
+        (is_complete, probes): (bool, Vec<Probe>),
     ) -> Result<(SettledFile, u64), StageError> {
         let metadata = container.metadata().clone();
         let identity = identity::identify(&self.ticket.path.to_report(), &self.settings.patterns);
-        let is_complete = probes.is_none();
         let request = FileClaim {
             root_id: self.ticket.root.id,
             path: (*self.ticket.path).clone(),
@@ -208,7 +208,7 @@ impl LookJob {
             is_complete,
             only_grew,
             planes: claimed_planes(container.as_ref(), &identity),
-            probes: probes.unwrap_or_default(),
+            probes,
         };
         let claimed = self.books.claim_file(request).await?;
         let file = Arc::new(FileContext {
@@ -235,7 +235,8 @@ impl LookJob {
         let Fresh { stat, container, probes } = fresh;
         let settled = match &mut growth.taken {
             None => {
-                let (settled, _) = self.take_up((stat, container), only_grew, Some(probes.clone())).await?;
+                let (settled, _) =
+                    self.take_up((stat, container), only_grew, (false, probes.clone())).await?;
                 info!(file = %self.ticket, planes = settled.todo.len(), "taken up while it grows");
                 let (ticket, batch) = settled.ticket.part();
                 let (claim, context) = (settled.file.claim, settled.file.clone());
