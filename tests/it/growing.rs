@@ -268,12 +268,8 @@ fn planes_of_a_growing_file_stand_while_its_format_contradicts_itself() {
     let bytes = std::fs::read(&path).unwrap();
     let pointer = last_pointer(&bytes);
     let mut file = writer.finish().unwrap();
-    let mut point_to = |target: &[u8]| {
-        file.seek(SeekFrom::Start(pointer as u64)).unwrap();
-        file.write_all(target).unwrap();
-    };
-    point_to(&bytes[4..8]);
-    drop(point_to);
+    file.seek(SeekFrom::Start(pointer as u64)).unwrap();
+    file.write_all(&bytes[4..8]).unwrap();
     drop(file);
     wait_until("it is given up", || !alerts(&sandbox, "incomplete").is_empty());
     assert!(alerts(&sandbox, "incomplete")[0].to_string().contains("circle"));

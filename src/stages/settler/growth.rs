@@ -169,10 +169,9 @@ impl Order<'_> {
         if !self.settings.enabled {
             return Ok(Seen::new(look, growth));
         }
-        let Some(mut file) = File::open(self.path).ok().filter(|file| self.is_same(file, stat)) else {
-            return Ok(Seen::new(look, growth));
-        };
-        let at_rest = at_rest && filesystem::stat_open(&file).is_ok_and(|now| now == stat);
+        let opened = filesystem::open_regular(self.path).ok().filter(|(_, now)| is_same(*now, stat));
+        let Some((mut file, now)) = opened else { return Ok(Seen::new(look, growth)) };
+        let at_rest = at_rest && now == stat;
         if let Some((taken, known)) = growth.as_ref().and_then(|own| Some((own.taken.as_ref()?, own.file))) {
             match probes::hold(&mut file, &taken.probes) {
                 Ok(true) if known == (stat.device, stat.inode) => {}
@@ -193,11 +192,6 @@ impl Order<'_> {
                 Ok(None) | Err(_) => return Ok(Seen::new(look, None)),
             };
         self.walk(look, growth, (file, stat, at_rest))
-    }
-
-    /// Whether the file that was opened is the one that was looked at, or grew since.
-    fn is_same(&self, file: &File, stat: FileStat) -> bool {
-        filesystem::stat_open(file).is_ok_and(|now| (now.device, now.inode) == (stat.device, stat.inode))
     }
 
     /// Begins to walk a file that grows; a file that has not changed yet is taken for one only if its format says so.
@@ -323,11 +317,8 @@ impl Order<'_> {
         if ranges.is_empty() {
             return Ok(Vec::new());
         }
-        let mut file = File::open(self.path)?;
-        if filesystem::stat_open(&file)? != stat {
-            return Ok(Vec::new());
-        }
-        Ok(probes::take(&mut file, &ranges)?)
+        let (mut file, now) = filesystem::open_regular(self.path)?;
+        if now == stat { Ok(probes::take(&mut file, &ranges)?) } else { Ok(Vec::new()) }
     }
 
     /// By what the file is known again.
@@ -350,7 +341,12 @@ impl Order<'_> {
         if (record.device, record.inode) != (stat.device, stat.inode) || !is_larger {
             return Ok(false);
         }
-        let mut file = File::open(self.path)?;
-        Ok(self.is_same(&file, stat) && probes::hold(&mut file, &record.probes)?)
+        let (mut file, now) = filesystem::open_regular(self.path)?;
+        Ok(is_same(now, stat) && probes::hold(&mut file, &record.probes)?)
     }
+}
+
+/// Whether the file that was opened is the one that was looked at, or grew since.
+fn is_same(opened: FileStat, looked_at: FileStat) -> bool {
+    (opened.device, opened.inode) == (looked_at.device, looked_at.inode)
 }

@@ -1,7 +1,6 @@
 //! Reads planes again from their files and verifies them against one another.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +12,7 @@ use crate::analysis::verification::{
 };
 use crate::formats::{self, Container, FormatError, FormatErrorKind, Limits, Plane, PlaneEntry};
 use crate::messages::HashedImage;
+use crate::platform::filesystem::open_regular;
 use crate::store::{Edge, LedgerError, LedgerReader, Place};
 use crate::units::PlaneIndex;
 
@@ -209,7 +209,7 @@ impl Original {
 }
 
 fn open(path: PathBuf, index: PlaneIndex, limits: &Limits) -> Result<Original, OriginalError> {
-    let file = File::open(path).map_err(|_| OriginalError::Gone)?;
+    let (file, _) = open_regular(&path).map_err(|_| OriginalError::Gone)?;
     let container = formats::open(Box::new(file), limits)?;
     let position = container.planes().iter().position(|entry| entry.index == index && !entry.missing);
     let position = position.ok_or(OriginalError::Changed)?;

@@ -217,7 +217,7 @@ fn directories_in_front_of_all_pixels_prove_nothing() {
 #[test]
 fn a_page_that_ends_behind_the_file_is_not_written_however_long_it_rests() {
     let cut = directories_first()[..236].to_vec();
-    let (planes, counts) = watched(&[cut.clone()]);
+    let (planes, counts) = watched(std::slice::from_ref(&cut));
     assert_eq!((counts, planes.len()), (vec![0, 1], 1));
     let (planes, _) = watched(&[cut, directories_first()]);
     assert_eq!(planes.len(), 2, "it comes later");
