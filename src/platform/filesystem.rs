@@ -15,6 +15,24 @@ pub enum ChangeEvents {
     PollOnly(&'static str),
 }
 
+/// Opens a regular file for reading, with its stat figures; waits neither for the other end of a pipe nor for another's
+/// lease.
+///
+/// # Errors
+/// When the operating system refuses, and `InvalidInput` for what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<(File, FileStat)> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
+    }
+    Ok((file, stat_of(&metadata)))
+}
+
 /// The stat figures of an open file.
 ///
 /// Listings of SMB folders show stale sizes, so a file is opened and asked itself.
@@ -141,6 +159,18 @@ mod tests {
     fn proc_is_local_and_a_missing_folder_is_an_error() {
         assert_eq!(change_events(Path::new("/proc")).unwrap(), ChangeEvents::Local);
         assert!(change_events(Path::new("/no/such/folder")).is_err());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_opened_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let [pipe, plain] = ["pipe", "plain"].map(|name| folder.path().join(name));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [pipe.as_path(), folder.path()] {
+            assert_eq!(open_regular(path).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        std::fs::write(&plain, b"12345").unwrap();
+        assert_eq!(open_regular(&plain).unwrap().1, stat_path(&plain).unwrap());
     }
 
     #[test]

@@ -166,6 +166,43 @@ impl ObjectTables {
         parts.iter().try_for_each(|part| remove_if_any(&self.part_path(*part)))
     }
 
+    /// Joins `parts` behind the rows that the table has, which must be `n_rows`; the parts are gone then. Not done, when
+    /// the table has another number of rows or another header, or a part cannot be used.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn extend(&self, n_rows: u64, parts: &[Part], table: &Path) -> Result<bool, PartError> {
+        let mut old = match File::open(table) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => BufReader::new(opened.map_err(at(table))?),
+        };
+        let mut joined = Replacement::create(table).map_err(at(table))?;
+        let mut out = BufWriter::new(joined.file());
+        let (mut header, mut line, mut n_lines) = (Vec::new(), Vec::new(), 0);
+        while old.read_until(b'\n', &mut line).map_err(at(table))? > 0 {
+            out.write_all(&line).map_err(at(table))?;
+            if n_lines == 0 {
+                header.clone_from(&line);
+            }
+            n_lines += 1;
+            line.clear();
+        }
+        if n_lines != n_rows + 1 {
+            return Ok(false);
+        }
+        for part in parts {
+            match self.append_part(&mut out, &mut header, *part) {
+                Err(PartError::Damaged(_)) => return Ok(false),
+                appended => appended?,
+            }
+        }
+        out.flush().map_err(at(table))?;
+        drop(out);
+        joined.put_in_place().map_err(at(table))?;
+        parts.iter().try_for_each(|part| remove_if_any(&self.part_path(*part)))?;
+        Ok(true)
+    }
+
     /// Makes a part the table; not done, when they lie on different disks.
     fn move_part(&self, part: Part, table: &Path) -> Result<bool, PartError> {
         let path = self.part_path(part);
@@ -317,6 +354,24 @@ mod tests {
         }
         assert_eq!(fs::read_dir(folder.path().join("state/objects")).unwrap().count(), 0);
         assert_eq!(fs::read_dir(table.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_table_is_extended_only_when_it_holds_what_it_should() {
+        let (_folder, tables) = scratch();
+        let table = tables.table_path("r", &RelativePath::new("c.tif"));
+        tables.write_part(part(7, 2, 2), b"label\n1\n").unwrap();
+        assert!(!tables.extend(0, &[part(7, 2, 2)], &table).unwrap(), "no table");
+        fs::create_dir_all(table.parent().unwrap()).unwrap();
+        fs::write(&table, "label\n1\n2\n").unwrap();
+        assert!(!tables.extend(1, &[part(7, 2, 2)], &table).unwrap(), "other rows");
+        tables.write_part(part(7, 2, 3), b"label,area\n1,2\n").unwrap();
+        assert!(!tables.extend(2, &[part(7, 2, 2), part(7, 2, 3)], &table).unwrap(), "another header");
+        assert_eq!(fs::read_to_string(&table).unwrap(), "label\n1\n2\n");
+        assert!(tables.extend(2, &[part(7, 2, 2)], &table).unwrap());
+        assert_eq!(fs::read_to_string(&table).unwrap(), "label\n1\n2\n1\n");
+        assert!(!tables.has_part(part(7, 2, 2)));
+        assert_eq!(fs::read_dir(table.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::reports::{ObjectTables, Part, PartError};
 use crate::store::{
     Alert, Claimed, Confirmed, FileClaim, FileExtension, FileFinished, FileNote, FileRejection, FileState,
     FileTicket, GrowthNote, GrowthRecord, LedgerError, LedgerHandle, LedgerReader, PlaneClaim, PlaneDone,
-    PlaneFailed, PlaneFailure, PlaneFinished, Reply,
+    PlaneFailed, PlaneFailure, PlaneFinished, Reply, SegmentedPlane,
 };
 use crate::units::PlaneIndex;
 
@@ -319,27 +319,34 @@ impl Bookkeeping {
     }
 }
 
-/// Makes the object table of a container from the parts of its planes, each with the claim that made its part, none
-/// where its rows stand in the table; the planes that have to be done again for it.
+/// Makes the object table of a container from the parts of its planes, behind what the table holds of those before
+/// them; the planes that have to be done again for it.
 fn put_together(
     tables: &ObjectTables,
     file_id: i64,
-    planes: &[(PlaneIndex, Option<i64>)],
+    planes: &[SegmentedPlane],
     table: &Path,
 ) -> Result<Vec<PlaneIndex>, PartError> {
-    if planes.iter().all(|(_, claim)| claim.is_none()) && (planes.is_empty() || table.exists()) {
+    if planes.iter().all(|plane| plane.claim.is_none()) && (planes.is_empty() || table.exists()) {
         // nothing was segmented since the table was made: it stands as it is
         return Ok(Vec::new());
     }
-    let (mut parts, mut lost) = (Vec::with_capacity(planes.len()), Vec::new());
-    for (plane, claim) in planes {
-        match claim.map(|claim| Part { file_id, claim, plane: *plane }) {
+    let n_tabled = planes.iter().take_while(|plane| plane.claim.is_none()).count();
+    let (tabled, others) = planes.split_at(n_tabled);
+    let (mut parts, mut lost) = (Vec::with_capacity(others.len()), Vec::new());
+    for plane in others {
+        match plane.claim.map(|claim| Part { file_id, claim, plane: plane.index }) {
             Some(part) if tables.has_part(part) => parts.push(part),
-            _ => lost.push(*plane),
+            _ => lost.push(plane.index),
         }
     }
     if !lost.is_empty() {
         return Ok(lost);
+    }
+    if n_tabled > 0 {
+        let n_rows = tabled.iter().map(|plane| plane.nuclei).sum();
+        let is_extended = tables.extend(n_rows, &parts, table)?;
+        return Ok(tabled.iter().filter(|_| !is_extended).map(|plane| plane.index).collect());
     }
     match tables.concatenate(&parts, table) {
         Ok(()) => Ok(Vec::new()),

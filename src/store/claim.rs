@@ -37,17 +37,22 @@ pub(super) fn claim(session: &Session<'_>, request: &FileClaim) -> Result<Claime
     file.quality_rank = request.quality_rank;
     save_description(session, file.id, request)?;
     let (mut planes, n_misplaced) = claim_planes(session, &mut file, request, keeps_results)?;
-    if request.is_complete && was_growing && file.n_todo == 0 {
+    if request.is_complete && was_growing {
         reread_one(session, &mut file, &mut planes)?;
     }
     file.save(session)?;
     if is_rank_new {
         groups::rerank(session, file.id)?;
     }
+    if !keeps_results {
+        growth::forget(session, file.id)?;
+    }
+    if !request.probes.is_empty() {
+        growth::save(session, file.id, (request.stat, &request.probes), request.is_complete)?;
+    }
     if request.is_complete {
         file.set_state(session, FileState::Working, reason)?;
     } else {
-        growth::save(session, file.id, (request.stat, &request.probes))?;
         file.set_state(session, FileState::Growing, "its planes are taken up while it grows")?;
     }
     Ok(Claimed {
@@ -169,10 +174,12 @@ pub(super) fn extend(session: &Session<'_>, more: &FileExtension) -> Result<Vec<
         let place = place_of(claimed);
         planes.push(match PlaneRow::find_if_any(session, file.id, claimed.index)? {
             Some(plane) => {
-                let was_open = plane.state == PlaneState::Todo;
+                let was = plane.state;
                 let stays = !is_elsewhere(&plane, claimed.place);
                 let claim = claim_known(session, plane, (identity, place), (stays, &mut moved))?;
-                file.n_todo += i64::from(claim.state == PlaneState::Todo && !was_open);
+                let is_open_again = claim.state == PlaneState::Todo && was != PlaneState::Todo;
+                file.n_todo += i64::from(is_open_again);
+                file.n_rejected -= i64::from(is_open_again && was == PlaneState::Rejected);
                 PlaneClaim { previous_digest: None, ..claim }
             }
             None => {
@@ -186,11 +193,11 @@ pub(super) fn extend(session: &Session<'_>, more: &FileExtension) -> Result<Vec<
     plane_rows::change_places(session, &file, &moved)?;
     file.stat = more.stat;
     file.save(session)?;
-    growth::save(session, file.id, (more.stat, &more.probes))?;
+    growth::save(session, file.id, (more.stat, &more.probes), false)?;
     Ok(planes)
 }
 
-/// Of a container that only grew and is complete now, one plane is read again: so it is compared with others as a whole,
+/// Of a container that only grew and is complete now, one plane that was read while it did is read again: so it is compared with others as a whole,
 /// and its pixels are seen to stand.
 fn reread_one(
     session: &Session<'_>,
@@ -199,7 +206,7 @@ fn reread_one(
 ) -> Result<(), LedgerError> {
     let last = session.row_if_any(
         "SELECT t, p, z, c FROM plane WHERE file_id = ?1 AND state = 'done' \
-         ORDER BY is_live DESC, t DESC, p DESC, z DESC, c DESC LIMIT 1",
+         AND claim > (SELECT tabled_claim FROM file WHERE id = ?1) ORDER BY is_live DESC, t DESC, p DESC, z DESC, c DESC LIMIT 1",
         [file.id],
         |row| Columns::new(row).index(),
     )?;

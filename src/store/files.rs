@@ -106,7 +106,7 @@ pub(super) fn finish(
     file.interruptions = 0;
     file.tabled_claim = file.claim;
     file.save(session)?;
-    growth::forget(session, file.id)?;
+    growth::finish(session, &file)?;
     file.set_state(session, state, rejection.as_deref().unwrap_or("every plane has its result"))?;
     Ok(FileFinished { version: file.version, is_unchanged, state })
 }

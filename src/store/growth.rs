@@ -13,16 +13,29 @@ pub(super) fn save(
     session: &Session<'_>,
     file_id: i64,
     (stat, probes): (FileStat, &[Probe]),
+    is_open_ended: bool,
 ) -> Result<(), LedgerError> {
     let probes = serde_json::to_string(probes).expect("numbers are JSON");
     session.execute(
-        "INSERT OR REPLACE INTO growth (file_id, device, inode, probes) VALUES (?1, ?2, ?3, ?4)",
-        params![file_id, stat.device.cast_signed(), stat.inode.cast_signed(), probes],
+        "INSERT INTO growth (file_id, device, inode, probes, is_open_ended) VALUES (?1, ?2, ?3, ?4, ?5) \
+         ON CONFLICT (file_id) DO UPDATE SET device = excluded.device, inode = excluded.inode, \
+         probes = excluded.probes, is_open_ended = excluded.is_open_ended",
+        params![file_id, stat.device.cast_signed(), stat.inode.cast_signed(), probes, is_open_ended],
     )?;
     Ok(())
 }
 
-/// A file that is finished or given up is known by its planes alone.
+/// A file that is finished is known by its planes alone, unless it may go on growing.
+pub(super) fn finish(session: &Session<'_>, file: &FileRow) -> Result<(), LedgerError> {
+    session.execute("DELETE FROM growth WHERE file_id = ?1 AND is_open_ended = 0", [file.id])?;
+    session.execute(
+        "UPDATE growth SET finished_bytes = ?2 WHERE file_id = ?1",
+        [file.id, file.stat.size_bytes.cast_signed()],
+    )?;
+    Ok(())
+}
+
+/// A file that is another one now, or given up, is known by its planes alone.
 pub(super) fn forget(session: &Session<'_>, file_id: i64) -> Result<(), LedgerError> {
     session.execute("DELETE FROM growth WHERE file_id = ?1", [file_id])?;
     Ok(())
@@ -46,7 +59,9 @@ pub(super) fn note(session: &Session<'_>, note: &GrowthNote) -> Result<(), Ledge
 impl LedgerReader {
     /// Every file that was taken up while it grew and is not finished.
     pub fn growing_files(&self, mut visit: impl FnMut(i64)) -> Result<(), LedgerError> {
-        let mut statement = self.connection.prepare("SELECT file_id FROM growth")?;
+        let mut statement = self.connection.prepare(
+            "SELECT file_id FROM growth JOIN file ON file.id = file_id WHERE state NOT IN ('done', 'rejected')",
+        )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             visit(row.get(0)?);
@@ -54,20 +69,25 @@ impl LedgerReader {
         Ok(())
     }
 
-    /// By what a file is known again that was taken up while it grew; `None` for any other.
+    /// By what a file is known again that was taken up while it grew, or that may grow again; `None` for any other.
     pub fn growth_of(&self, root_id: i64, path: &RelativePath) -> Result<Option<GrowthRecord>, LedgerError> {
         let (folder, name) = path.split();
         let mut statement = self.connection.prepare_cached(
-            "SELECT growth.device, growth.inode, probes FROM file JOIN growth ON file_id = file.id \
+            "SELECT growth.device, growth.inode, probes, finished_bytes FROM file JOIN growth ON file_id = file.id \
              WHERE root_id = ?1 AND folder = ?2 AND name = ?3",
         )?;
         let key = params![root_id, folder.as_encoded_bytes(), name.as_encoded_bytes()];
-        let row: Option<(i64, i64, String)> =
-            statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-        let Some((device, inode, probes)) = row else { return Ok(None) };
+        let row: Option<(i64, i64, String, Option<i64>)> =
+            statement.query_row(key, |row| row.try_into()).optional()?;
+        let Some((device, inode, probes, finished_bytes)) = row else { return Ok(None) };
         let probes = serde_json::from_str(&probes)
             .map_err(|error| LedgerError::Damaged(format!("probes of {}: {error}", path.to_report())))?;
-        Ok(Some(GrowthRecord { device: device.cast_unsigned(), inode: inode.cast_unsigned(), probes }))
+        Ok(Some(GrowthRecord {
+            device: device.cast_unsigned(),
+            inode: inode.cast_unsigned(),
+            probes,
+            finished_bytes: finished_bytes.map(i64::cast_unsigned),
+        }))
     }
 }
 
@@ -192,11 +212,61 @@ mod tests {
         let complete = scratch.claim_complete(2, true, &[10, 12, 11]);
         assert_eq!(complete.n_misplaced, 2);
         let states: Vec<_> = complete.planes.iter().map(|plane| plane.state).collect();
-        assert_eq!(states, [PlaneState::Done, PlaneState::Todo, PlaneState::Todo]);
+        assert_eq!(states, [PlaneState::Todo; 3], "one that stands is read again, whatever else is");
+        assert!(scratch.finish_plane(complete.ticket, 0, 0).is_unchanged);
         scratch.finish_plane(complete.ticket, 1, 2);
         scratch.finish_plane(complete.ticket, 2, 1);
         assert_eq!(scratch.finish_file(complete.ticket, 2).version, 2);
         assert_eq!(scratch.brief(Stream::Planes, &["version", "plane"])[3..], ["2 t0p0z1c0", "2 t0p0z2c0"]);
+    }
+
+    #[test]
+    fn a_finished_file_that_may_grow_again_keeps_its_results() {
+        let scratch = Scratch::new();
+        let claim = |mtime_ns, only_grew, places: &[u64]| {
+            let probes = vec![Probe { offset: 0, length: 9, digest: [7; 32] }];
+            let claim = scratch.file_claim("a.nd2", mtime_ns, 0);
+            let request = FileClaim { only_grew, planes: planes(places), probes, ..claim };
+            wait(|reply| scratch.handle().claim_file(request, reply)).unwrap()
+        };
+        let record = || scratch.reader().growth_of(scratch.root_id, &path()).unwrap();
+        let claimed = claim(1, false, &[10, 11]);
+        assert_eq!(record().unwrap().finished_bytes, None);
+        scratch.finish_plane(claimed.ticket, 0, 7);
+        scratch.finish_plane(claimed.ticket, 1, 8);
+        scratch.finish_file(claimed.ticket, 1);
+        assert_eq!(record().unwrap().finished_bytes, Some(stat(1).size_bytes));
+        let mut growing = Vec::new();
+        scratch.reader().growing_files(|file_id| growing.push(file_id)).unwrap();
+        assert!(growing.is_empty(), "it is whole");
+
+        let claimed = claim(2, true, &[10, 11, 12]);
+        let states: Vec<_> = claimed.planes.iter().map(|plane| plane.state).collect();
+        assert_eq!(states, [PlaneState::Done, PlaneState::Done, PlaneState::Todo]);
+        scratch.finish_plane(claimed.ticket, 2, 9);
+        assert_eq!(scratch.finish_file(claimed.ticket, 2).version, 2);
+        let lines = scratch.brief(Stream::Planes, &["version", "plane"]);
+        assert_eq!(lines, ["1 t0p0z0c0", "1 t0p0z1c0", "2 t0p0z2c0"]);
+        assert_eq!(scratch.brief(Stream::Files, &["version", "planes"]), ["1 2", "2 3"]);
+
+        let claimed = scratch.claim_complete(3, false, &[10]);
+        assert_eq!(record(), None, "another file, and one that does not grow");
+        assert_eq!(claimed.planes[0].state, PlaneState::Todo);
+    }
+
+    #[test]
+    fn a_rejected_plane_that_is_listed_elsewhere_is_counted_once() {
+        let scratch = Scratch::new();
+        let claimed = scratch.claim_growing(1, false, &[10, 11]);
+        scratch.finish_plane(claimed.ticket, 0, 7);
+        scratch.fail_plane(claimed.ticket, 1, 1);
+        assert_eq!(scratch.reader().counts().unwrap().planes[&PlaneState::Rejected], 1);
+        assert_eq!(scratch.extend(claimed.ticket, 1, &[10, 12]), [PlaneState::Todo]);
+        let planes = scratch.reader().counts().unwrap().planes;
+        let of = |state| planes[&state];
+        assert_eq!([of(PlaneState::Done), of(PlaneState::Todo), of(PlaneState::Rejected)], [1, 1, 0]);
+        scratch.finish_plane(claimed.ticket, 1, 8);
+        assert_eq!(scratch.reader().counts().unwrap().planes[&PlaneState::Done], 2);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::analysis::segmentation::Centroids;
 use crate::paths::{RelativePath, Root};
 use crate::store::{
     Counts, FileLocation, FileState, KnownFile, KnownPlane, LedgerError, PixelDigest, PixelsOf,
-    PlaneFeatures, PlaneState, RegistrablePlane, Stream, View,
+    PlaneFeatures, PlaneState, RegistrablePlane, SegmentedPlane, Stream, View,
 };
 use crate::units::PlaneIndex;
 
@@ -188,15 +188,16 @@ impl LedgerReader {
 
     /// The planes of a file in which nuclei were looked for, in order, each with the claim whose part holds its rows;
     /// none once the rows stand in the object table, as far as the ledger knows.
-    pub fn segmented_planes(&self, file_id: i64) -> Result<Vec<(PlaneIndex, Option<i64>)>, LedgerError> {
+    pub fn segmented_planes(&self, file_id: i64) -> Result<Vec<SegmentedPlane>, LedgerError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT t, p, z, c, nullif(plane.claim, min(plane.claim, tabled_claim)) \
+            "SELECT t, p, z, c, nullif(plane.claim, min(plane.claim, tabled_claim)), nuclei \
              FROM plane JOIN file ON file.id = file_id \
              WHERE file_id = ?1 AND plane.state = 'done' AND nuclei IS NOT NULL ORDER BY t, p, z, c",
         )?;
         let rows = statement.query_map([file_id], |row| {
             let mut column = Columns::new(row);
-            Ok((column.index()?, column.next()?))
+            let (index, claim) = (column.index()?, column.next()?);
+            Ok(SegmentedPlane { index, claim, nuclei: column.next::<i64>()?.cast_unsigned() })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

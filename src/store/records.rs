@@ -114,6 +114,17 @@ pub struct Probe {
     pub digest: [u8; 32],
 }
 
+/// A plane with nuclei counted, and where its rows of the object table are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentedPlane {
+    /// Which one.
+    pub index: PlaneIndex,
+    /// The claim that made its part; `None` where its rows stand in the table.
+    pub claim: Option<i64>,
+    /// How many rows it has.
+    pub nuclei: u64,
+}
+
 /// By what a growing file is known again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrowthRecord {
@@ -123,6 +134,8 @@ pub struct GrowthRecord {
     pub inode: u64,
     /// Of its head, of its first plane and of the last one that was listed.
     pub probes: Vec<Probe>,
+    /// Its size when it was finished; only if it is larger did it grow since. `None` while it is not finished.
+    pub finished_bytes: Option<u64>,
 }
 
 /// More planes of a file that was claimed while it grows.
@@ -177,7 +190,7 @@ pub struct FileClaim {
     pub only_grew: bool,
     /// Every plane known so far.
     pub planes: Vec<ClaimedPlane>,
-    /// Of a growing container: by what it is known again.
+    /// By what it is known again when it has grown; none where a complete one cannot.
     pub probes: Vec<Probe>,
 }
 

@@ -64,5 +64,9 @@ ALTER TABLE plane ADD COLUMN place INTEGER;
 CREATE TABLE growth (
     file_id INTEGER PRIMARY KEY REFERENCES file (id) ON DELETE CASCADE,
     device INTEGER NOT NULL, inode INTEGER NOT NULL,
-    probes TEXT NOT NULL
+    probes TEXT NOT NULL,
+    -- whether the container may grow even after it was found whole, as a TIFF does
+    is_open_ended INTEGER NOT NULL,
+    -- how large it was when it was finished: only if it is larger did it grow since; null while it is not finished
+    finished_bytes INTEGER
 ) STRICT;

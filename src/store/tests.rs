@@ -430,7 +430,10 @@ fn planes_whose_product_was_lost_are_done_again_silently() {
     let recognised = PlaneDone { features: None, figures: Map::new(), ..scratch.done(claimed.ticket, 0, 7) };
     wait(|reply| scratch.handle().finish_plane(recognised, reply)).unwrap();
     let file_id = claimed.ticket.file_id;
-    let part_of = || scratch.reader().segmented_planes(file_id).unwrap();
+    let part_of = || -> Vec<_> {
+        let planes = scratch.reader().segmented_planes(file_id).unwrap();
+        planes.iter().map(|plane| (plane.index, plane.claim)).collect()
+    };
     assert_eq!(part_of(), [(plane(0), None)], "its rows stand in the table");
     let features = || scratch.reader().features_of(file_id, plane(0)).unwrap().unwrap().bytes;
     assert_eq!(features(), [7], "what was found stands");

@@ -241,6 +241,109 @@ fn pages_appended_to_a_tiff_are_reported_as_they_come() {
     assert!(early >= 6, "{early} planes before the end");
 }
 
+/// Where the pointer of the last directory to the next one stands in a TIFF of 32-bit offsets.
+fn last_pointer(bytes: &[u8]) -> usize {
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let mut pointer = 4;
+    while word(pointer) != 0 {
+        let at = word(pointer);
+        pointer = at + 2 + 12 * usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    }
+    pointer
+}
+
+#[test]
+fn planes_of_a_growing_file_stand_while_its_format_contradicts_itself() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.start_with(&[
+        ("SCOPEWATCH__WATCH__INCOMPLETE_AFTER_S", "1"),
+        ("SCOPEWATCH__GROWING__STALLED_AFTER_MIN_MS", "100"),
+    ]);
+    let path = sandbox.inbox().join("stack.tif");
+    let file = OpenOptions::new().create_new(true).write(true).open(&path).unwrap();
+    let mut writer = TiffWriter::new(file, WriteOptions::default()).unwrap();
+    (0..4).for_each(|page| writer.write_plane(&field(page)).unwrap());
+    sandbox.wait_for_planes("stack.tif", 3);
+    // a chain that runs in a circle
+    let bytes = std::fs::read(&path).unwrap();
+    let pointer = last_pointer(&bytes);
+    let mut file = writer.finish().unwrap();
+    file.seek(SeekFrom::Start(pointer as u64)).unwrap();
+    file.write_all(&bytes[4..8]).unwrap();
+    drop(file);
+    wait_until("it is given up", || !alerts(&sandbox, "incomplete").is_empty());
+    assert!(alerts(&sandbox, "incomplete")[0].to_string().contains("circle"));
+    assert!(sandbox.lines("files").is_empty(), "not rejected");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(alerts(&sandbox, "incomplete").len(), 1, "told once");
+    // a scan gives nothing up that stands either
+    assert_eq!(daemon.stop(), Some(0));
+    sandbox.scan(&[]);
+    assert!(sandbox.lines("files").is_empty(), "{:?}", sandbox.lines("files"));
+    // repaired
+    std::fs::write(&path, &bytes).unwrap();
+    let daemon = sandbox.start();
+    sandbox.wait_for_files(1);
+    assert_eq!(daemon.stop(), Some(0));
+    sandbox.check_each_once("stack.tif", 4);
+}
+
+#[test]
+fn a_tiff_that_pauses_goes_on_where_it_stood() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.start();
+    let path = sandbox.inbox().join("stack.tif");
+    let file = OpenOptions::new().create_new(true).write(true).open(&path).unwrap();
+    let mut writer = TiffWriter::new(file, WriteOptions::default()).unwrap();
+    for page in 0..2 {
+        writer.write_plane(&field(page)).unwrap();
+    }
+    let mut file = writer.finish().unwrap();
+    file.flush().unwrap();
+    drop(file);
+    sandbox.wait_for_files(1);
+    for page in 3..6_u16 {
+        // as another program appends a page: the file as a whole lies there already
+        let mut writer = TiffWriter::new(std::io::Cursor::new(Vec::new()), WriteOptions::default()).unwrap();
+        (0..u64::from(page)).for_each(|page| writer.write_plane(&field(page)).unwrap());
+        let bytes = writer.finish().unwrap().into_inner();
+        let old = std::fs::read(&path).unwrap();
+        let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.seek(SeekFrom::Start(old.len() as u64)).unwrap();
+        file.write_all(&bytes[old.len()..]).unwrap();
+        let pointer = last_pointer(&old);
+        file.seek(SeekFrom::Start(pointer as u64)).unwrap();
+        file.write_all(&bytes[pointer..pointer + 4]).unwrap();
+        drop(file);
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        sandbox.wait_for_files(usize::from(page) - 1);
+    }
+    let status = {
+        let mut command = crate::support::scopewatch();
+        let output = crate::support::output(command.args(["status", "--json", "--out"]).arg(sandbox.out()));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let n_read_again = status.split("\"planes_unchanged\":").nth(1).unwrap();
+    let n_read_again: u32 = n_read_again
+        .split(|c: char| !c.is_ascii_digit())
+        .find(|digits| !digits.is_empty())
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(n_read_again <= 3, "{n_read_again} planes read again: at most one at each end");
+    assert_eq!(daemon.stop(), Some(0));
+    let nuclei: u64 =
+        sandbox.planes_of("stack.tif").iter().map(|line| line["nuclei"].as_u64().unwrap()).sum();
+    let table = std::fs::read_to_string(sandbox.out().join("objects/in/stack.tif.objects.csv"));
+    let table = table.unwrap_or_else(|_| panic!("{:?}", sandbox.out()));
+    assert_eq!(table.lines().count() as u64, nuclei + 1, "the rows of all planes");
+    let versions: Vec<_> =
+        sandbox.planes_of("stack.tif").iter().map(|line| line["version"].clone()).collect();
+    assert_eq!(versions, [1, 1, 2, 3, 4]);
+    let versions: Vec<_> = sandbox.lines("files").iter().map(|line| line["version"].clone()).collect();
+    assert_eq!(versions, [1, 2, 3, 4]);
+}
+
 #[test]
 fn a_scan_takes_nothing_for_growing() {
     let sandbox = Sandbox::new();

@@ -14,7 +14,7 @@ use super::experiment::{self, Loop};
 use super::shape;
 use super::value::Level;
 use crate::formats::growing::{Growing, Hint, read_up_to};
-use crate::formats::{Container, FormatError, Limits, PlaneEntry, Source};
+use crate::formats::{Container, FormatError, FormatErrorKind, Limits, PlaneEntry, Source};
 use crate::units::PlaneIndex;
 
 use batch::{Nd2Batch, PlaneShare};
@@ -31,6 +31,8 @@ pub struct GrowingNd2 {
     attributes: Option<Attributes>,
     /// Frames of the walk that were handed out.
     n_handed_out: usize,
+    /// The error that ended the walk: what came behind it is not known, so nothing more is handed out.
+    failed: Option<FormatError>,
 }
 
 /// What is known of the loops.
@@ -53,12 +55,13 @@ impl GrowingNd2 {
             picture: None,
             attributes: None,
             n_handed_out: 0,
+            failed: None,
         }
     }
 
     /// Reads the metadata chunks that have come since the last look.
     fn read_metadata(&mut self, source: &mut dyn Source) -> Result<(), FormatError> {
-        for (kind, chunk) in self.walk.take_metadata() {
+        while let Some((kind, chunk)) = self.walk.next_metadata() {
             if chunk.length > self.limits.metadata_bytes_max {
                 let message =
                     format!("a metadata chunk of {} bytes exceeds the limit on metadata", chunk.length);
@@ -84,6 +87,7 @@ impl GrowingNd2 {
                     };
                 }
             }
+            self.walk.pass_metadata();
         }
         Ok(())
     }
@@ -132,11 +136,21 @@ impl GrowingNd2 {
 
 impl Growing for GrowingNd2 {
     fn advance(&mut self, source: &mut dyn Source, at_rest: bool) -> Result<(), FormatError> {
-        self.walk.advance(source, at_rest, &self.limits)?;
-        self.read_metadata(source)
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let walked =
+            self.walk.advance(source, at_rest, &self.limits).and_then(|()| self.read_metadata(source));
+        // what the system refused is tried again
+        let lasts = |error: &&FormatError| error.kind != FormatErrorKind::Io;
+        self.failed = walked.as_ref().err().filter(lasts).cloned();
+        walked
     }
 
     fn lacks(&self) -> Option<String> {
+        if let Some(error) = &self.failed {
+            return Some(error.to_string());
+        }
         if self.walk.frames().is_empty() {
             return None;
         }
@@ -154,7 +168,7 @@ impl Growing for GrowingNd2 {
 
     fn wants_hint(&self) -> bool {
         let is_told = self.attributes.is_some() && !matches!(self.loops, Loops::Unknown);
-        !is_told && !self.walk.frames().is_empty() && self.picture.is_some()
+        self.failed.is_none() && !is_told && !self.walk.frames().is_empty() && self.picture.is_some()
     }
 
     fn take_hint(&mut self, hint: &Hint) -> Result<(), String> {
@@ -176,7 +190,8 @@ impl Growing for GrowingNd2 {
     }
 
     fn new_planes(&mut self, source: Box<dyn Source>) -> Result<Option<Box<dyn Container>>, FormatError> {
-        let Some(contents) = self.contents().filter(|_| self.n_handed_out < self.walk.frames().len()) else {
+        let has_more = self.failed.is_none() && self.n_handed_out < self.walk.frames().len();
+        let Some(contents) = self.contents().filter(|_| has_more) else {
             return Ok(None);
         };
         let (planes, shares) = self.planes(&contents)?;

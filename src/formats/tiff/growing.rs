@@ -2,7 +2,8 @@
 //! Micro-Manager or NDTiff, whose file has its final size from the start and whose pointers lead to where the next
 //! directory *will* be.
 //!
-//! A page counts as written when a directory stands behind its pixels, or when the file has rested. The last
+//! A page counts as written when a directory stands behind its pixels, or when the file has rested with its pixels
+//! wholly inside. The last
 //! directory is looked at again each time, since the pointer to the next one is written into it later.
 
 mod rule;
@@ -158,7 +159,7 @@ impl GrowingTiff {
             };
             reached = self.visit(reader, header, &directory);
         }
-        while at_rest && !self.pending.is_empty() {
+        while at_rest && self.pending.front().is_some_and(|(_, end)| *end <= reader.file_bytes) {
             self.take_first(reader, header)?;
         }
         reached

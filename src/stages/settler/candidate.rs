@@ -87,6 +87,8 @@ struct Arrivals {
     n_written: u64,
     n_planes: u64,
     last: Instant,
+    /// The last plane, or the first change after the file had been given up.
+    quiet_since: Instant,
     intervals: VecDeque<Duration>,
 }
 
@@ -141,7 +143,8 @@ impl Candidate {
 
     /// Takes in how many frames of a growing file are written by now, and how many planes were handed on.
     pub(super) fn planes_came(&mut self, (n_written, n_new): (u64, usize), now: Instant) {
-        let first = Arrivals { n_written, n_planes: 0, last: now, intervals: VecDeque::new() };
+        let first =
+            Arrivals { n_written, n_planes: 0, last: now, quiet_since: now, intervals: VecDeque::new() };
         let arrivals = self.arrivals.get_or_insert(first);
         arrivals.n_planes += n_new as u64;
         let n_more = n_written.saturating_sub(arrivals.n_written);
@@ -150,7 +153,7 @@ impl Candidate {
             arrivals.intervals.extend(std::iter::repeat_n(each, (n_more as usize).min(INTERVALS_MAX)));
             let n_old = arrivals.intervals.len().saturating_sub(INTERVALS_MAX);
             arrivals.intervals.drain(..n_old);
-            (arrivals.n_written, arrivals.last) = (n_written, now);
+            (arrivals.n_written, arrivals.last, arrivals.quiet_since) = (n_written, now, now);
         }
     }
 
@@ -158,6 +161,11 @@ impl Candidate {
     pub(super) fn start_over(&mut self) {
         (self.arrivals, self.noted) = (None, None);
         self.change_intervals.clear();
+    }
+
+    /// Nothing more is expected of it, although it is still looked at; the note to keep the first time.
+    pub(super) fn give_up(&mut self, reason: &str) -> Option<Note> {
+        self.enter(FileState::Incomplete, reason)
     }
 
     /// What stands in the way of its planes while it grows.
@@ -189,6 +197,11 @@ impl Candidate {
             Look::Stat(stat) => {
                 let changed = self.observe(stat, now);
                 let grew = changed && !self.change_intervals.is_empty();
+                if let Some(arrivals) =
+                    self.arrivals.as_mut().filter(|_| changed && self.state == FileState::Incomplete)
+                {
+                    arrivals.quiet_since = now;
+                }
                 let note = match self.stalled_reason(now, patience) {
                     Some(reason) if self.arrivals.is_some() => self.enter(FileState::Stalled, &reason),
                     _ if grew || self.arrivals.is_some() => {
@@ -240,7 +253,7 @@ impl Candidate {
         patience: Patience,
     ) -> Verdict<T> {
         self.observe(stat, now);
-        if now.duration_since(self.unchanged_since) >= patience.incomplete_after {
+        if now.duration_since(self.unchanged_since) >= self.give_up_after(patience) {
             return Verdict::GiveUp(stat, reason);
         }
         let note = match self.stalled_reason(now, patience) {
@@ -268,20 +281,35 @@ impl Candidate {
         true
     }
 
-    fn stalled_reason(&self, now: Instant, patience: Patience) -> Option<String> {
-        let (intervals, last, what) = match &self.arrivals {
-            Some(Arrivals { intervals, last, .. }) => (intervals, *last, "new plane"),
-            None => (&self.change_intervals, self.unchanged_since, "change"),
-        };
+    /// How much time passes between two planes, or two changes: the median.
+    fn usual_interval(&self) -> Option<Duration> {
+        let intervals = self.arrivals.as_ref().map_or(&self.change_intervals, |arrivals| &arrivals.intervals);
         let mut intervals: Vec<_> = intervals.iter().copied().collect();
         intervals.sort_unstable();
-        let median = *intervals.get(intervals.len() / 2)?;
+        intervals.get(intervals.len() / 2).copied()
+    }
+
+    /// How long an unfinished file must rest to be given up. One whose planes come slowly is called stalled first, and
+    /// given up when it has rested for as long again.
+    fn give_up_after(&self, patience: Patience) -> Duration {
+        let interval = self.usual_interval().filter(|_| self.arrivals.is_some());
+        let stalled_after =
+            interval.map(|interval| (interval * STALLED_INTERVALS).max(patience.stalled_after_min));
+        patience.incomplete_after.max(stalled_after.unwrap_or_default() * 2)
+    }
+
+    fn stalled_reason(&self, now: Instant, patience: Patience) -> Option<String> {
+        let (last, what) = match &self.arrivals {
+            Some(arrivals) => (arrivals.quiet_since, "new plane"),
+            None => (self.unchanged_since, "change"),
+        };
+        let interval = self.usual_interval()?;
         let rest = now.duration_since(last);
-        (rest > (median * STALLED_INTERVALS).max(patience.stalled_after_min)).then(|| {
+        (rest > (interval * STALLED_INTERVALS).max(patience.stalled_after_min)).then(|| {
             format!(
                 "no {what} for {:.1} s, there used to be one every {:.1} s",
                 rest.as_secs_f64(),
-                median.as_secs_f64()
+                interval.as_secs_f64()
             )
         })
     }
@@ -414,6 +442,35 @@ mod tests {
         assert_eq!(look(5, 30.0), Some(FileState::Growing));
         assert_eq!(look(5, 39.0), Some(FileState::Stalled), "and again");
         assert_eq!(file.standing().1, Some(8));
+    }
+
+    #[test]
+    fn a_slow_series_is_stalled_before_it_is_given_up_and_goes_on_after_that() {
+        let start = Instant::now();
+        let mut file = Candidate::new(start);
+        let mut look = |n_written: u64, seconds| {
+            let now = after(start, seconds);
+            file.planes_came((n_written, 1), now);
+            let look = Look::Unfinished(stat(n_written), "no map".into());
+            match file.judge::<()>(look, now, PATIENCE) {
+                Verdict::Wait(_, note) => note.map(|note| note.state),
+                Verdict::GiveUp(_, reason) => file.give_up(&reason).map(|note| note.state),
+                verdict => panic!("{verdict:?}"),
+            }
+        };
+        assert_eq!(look(1, 0.0), Some(FileState::Growing));
+        assert_eq!(look(2, 100.0), None);
+        assert_eq!(look(3, 200.0), None);
+        assert_eq!(look(3, 299.0), None, "longer than an incomplete file is waited for");
+        assert_eq!(look(3, 701.0), Some(FileState::Stalled));
+        assert_eq!(look(3, 1199.0), None);
+        assert_eq!(look(3, 1201.0), Some(FileState::Incomplete));
+        assert_eq!(look(3, 1300.0), None, "told once");
+
+        let changed = file.judge::<()>(Look::Stat(stat(9)), after(start, 1400.0), PATIENCE);
+        assert!(matches!(changed, Verdict::Wait(_, Some(Note { state: FileState::Growing, .. }))));
+        let changed = file.judge::<()>(Look::Stat(stat(10)), after(start, 1401.0), PATIENCE);
+        assert!(matches!(changed, Verdict::Wait(_, None)), "its next plane is under way");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The gates in front of the decoder, for one file at one moment.
 
-use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind};
 use std::path::Path;
 
@@ -25,17 +24,9 @@ pub(super) fn look(
     once: bool,
     limits: &Limits,
 ) -> Look<Whole> {
-    let file = match open(path) {
-        Ok(file) => file,
+    let (file, stat) = match filesystem::open_regular(path) {
+        Ok(opened) => opened,
         Err(error) => return not_opened(path, &error, once),
-    };
-    let stat = match file.metadata() {
-        Ok(metadata) if metadata.is_file() => filesystem::stat_of(&metadata),
-        Ok(metadata) => {
-            let reason = "is not a regular file".to_owned();
-            return Look::Refused(filesystem::stat_of(&metadata), FormatErrorKind::Io.name(), reason);
-        }
-        Err(error) => return Look::Unreadable(None, format!("cannot be asked for its size: {error}")),
     };
     if !once && at_rest != Some(stat) {
         return Look::Stat(stat);
@@ -53,15 +44,6 @@ pub(super) fn look(
         Err(error) if error.kind == FormatErrorKind::Io => Look::Unreadable(Some(stat), error.to_string()),
         Err(error) => Look::Refused(stat, error.kind.name(), error.to_string()),
     }
-}
-
-/// Opens a file for reading, without waiting for the other end of a pipe or for another's lease.
-fn open(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
-    options.open(path)
 }
 
 /// What a failed open says of the file. An unreadable file is known by what its folder says of it, so that a change
@@ -90,11 +72,13 @@ fn is_refused_for_good(error: &Error) -> bool {
     if error.raw_os_error() == Some(libc::ELOOP) {
         return true;
     }
-    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::IsADirectory)
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::InvalidInput)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn look_at(path: &Path) -> Look<Whole> {

@@ -1,6 +1,7 @@
 //! A file that grows, from look to look: how far it was walked, and what of it is in work.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,6 +71,10 @@ pub(super) struct Seen {
     pub(super) remark: Option<String>,
     /// The file is another one than that of this claim.
     pub(super) rewritten: Option<FileTicket>,
+    /// Planes of the file are in the ledger, and nothing says that it is another file by now.
+    pub(super) stands: bool,
+    /// Of a whole file that may go on growing: by what it will be known again.
+    pub(super) probes: Vec<Probe>,
 }
 
 /// Where and how to look at a growing file.
@@ -85,7 +90,9 @@ pub(super) struct Order<'a> {
 
 impl Seen {
     pub(super) fn new(look: Look<Whole>, growth: Option<Growth>) -> Self {
-        Self { look, growth, fresh: None, n_written: 0, only_grew: false, remark: None, rewritten: None }
+        let (fresh, remark, rewritten) = (None, None, None);
+        let probes = Vec::new();
+        Self { look, growth, fresh, n_written: 0, only_grew: false, remark, rewritten, stands: false, probes }
     }
 }
 
@@ -103,6 +110,32 @@ impl Growth {
 }
 
 impl Order<'_> {
+    /// Whether planes stand of a file that cannot be taken up as a whole now. Then what is refused counts as
+    /// unfinished: half-written data look like that, too.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub(super) fn in_doubt(
+        &self,
+        look: Look<Whole>,
+        growth: Option<&Growth>,
+    ) -> Result<(Look<Whole>, bool), LedgerError> {
+        Ok(match look {
+            Look::Refused(stat, _, reason) if self.may_be_known(stat, growth)? => {
+                (Look::Unfinished(stat, reason), true)
+            }
+            Look::Unfinished(stat, reason) => {
+                let stands = self.may_be_known(stat, growth)?;
+                (Look::Unfinished(stat, reason), stands)
+            }
+            Look::Unreadable(..) => {
+                let stands = self.record(growth)?.is_some();
+                (look, stands)
+            }
+            look => (look, false),
+        })
+    }
+
     /// Where everything lies there already, nothing is taken for growing.
     ///
     /// # Errors
@@ -118,15 +151,16 @@ impl Order<'_> {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub(super) fn observe(&self, look: Look<Whole>, growth: Option<Growth>) -> Result<Seen, LedgerError> {
-        let (stat, at_rest) = match &look {
+    pub(super) fn observe(&self, mut look: Look<Whole>, growth: Option<Growth>) -> Result<Seen, LedgerError> {
+        let (stat, at_rest) = match &mut look {
             Look::Whole((stat, _)) if growth.as_ref().is_some_and(Growth::is_busy) => {
                 // its last planes are still in work
                 return Ok(Seen::new(Look::Stat(*stat), growth));
             }
-            Look::Whole((stat, _)) => {
+            Look::Whole((stat, container)) => {
                 let only_grew = self.only_grew(*stat, growth.as_ref())?;
-                return Ok(Seen { only_grew, ..Seen::new(look, growth) });
+                let probes = self.probes_of_whole(*stat, container.as_mut()).unwrap_or_default();
+                return Ok(Seen { only_grew, probes, ..Seen::new(look, growth) });
             }
             Look::Stat(stat) => (*stat, false),
             Look::BeingWritten(Some(stat)) | Look::Unfinished(stat, _) => (*stat, true),
@@ -135,9 +169,9 @@ impl Order<'_> {
         if !self.settings.enabled {
             return Ok(Seen::new(look, growth));
         }
-        let Some(mut file) = File::open(self.path).ok().filter(|file| self.is_same(file, stat)) else {
-            return Ok(Seen::new(look, growth));
-        };
+        let opened = filesystem::open_regular(self.path).ok().filter(|(_, now)| is_same(*now, stat));
+        let Some((mut file, now)) = opened else { return Ok(Seen::new(look, growth)) };
+        let at_rest = at_rest && now == stat;
         if let Some((taken, known)) = growth.as_ref().and_then(|own| Some((own.taken.as_ref()?, own.file))) {
             match probes::hold(&mut file, &taken.probes) {
                 Ok(true) if known == (stat.device, stat.inode) => {}
@@ -158,11 +192,6 @@ impl Order<'_> {
                 Ok(None) | Err(_) => return Ok(Seen::new(look, None)),
             };
         self.walk(look, growth, (file, stat, at_rest))
-    }
-
-    /// Whether the file that was opened is the one that was looked at, or grew since.
-    fn is_same(&self, file: &File, stat: FileStat) -> bool {
-        filesystem::stat_open(file).is_ok_and(|now| (now.device, now.inode) == (stat.device, stat.inode))
     }
 
     /// Begins to walk a file that grows; a file that has not changed yet is taken for one only if its format says so.
@@ -266,13 +295,58 @@ impl Order<'_> {
 
     /// Whether the file is one that was taken up while it grew, by this process or one before, and only grew since.
     fn only_grew(&self, stat: FileStat, growth: Option<&Growth>) -> Result<bool, LedgerError> {
-        let known = growth.and_then(|growth| Some((growth.file, growth.taken.as_ref()?.probes.clone())));
-        let record = match known {
-            Some(((device, inode), probes)) => Some(GrowthRecord { device, inode, probes }),
-            None => self.books.growth_of(self.ticket.root.id, &self.ticket.path)?,
-        };
-        let Some(record) = record else { return Ok(false) };
-        let opened = File::open(self.path).ok().filter(|file| self.is_same(file, stat));
-        Ok(opened.is_some_and(|mut file| probes::only_grew(&mut file, stat, &record)))
+        Ok(self.record(growth)?.is_some_and(|record| self.hold(stat, &record).unwrap_or(false)))
     }
+
+    /// The same, or that cannot be told now.
+    fn may_be_known(&self, stat: FileStat, growth: Option<&Growth>) -> Result<bool, LedgerError> {
+        Ok(self.record(growth)?.is_some_and(|record| self.hold(stat, &record).unwrap_or(true)))
+    }
+
+    /// By what a whole file will be known again if it goes on growing: of what has one plane, nothing is saved that
+    /// way.
+    fn probes_of_whole(
+        &self,
+        stat: FileStat,
+        container: &mut dyn Container,
+    ) -> Result<Vec<Probe>, FormatError> {
+        if container.planes().len() < 2 {
+            return Ok(Vec::new());
+        }
+        let ranges = container.steady_bytes()?;
+        if ranges.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut file, now) = filesystem::open_regular(self.path)?;
+        if now == stat { Ok(probes::take(&mut file, &ranges)?) } else { Ok(Vec::new()) }
+    }
+
+    /// By what the file is known again.
+    fn record(&self, growth: Option<&Growth>) -> Result<Option<GrowthRecord>, LedgerError> {
+        let known = growth.and_then(|growth| Some((growth.file, growth.taken.as_ref()?.probes.clone())));
+        match known {
+            Some(((device, inode), probes)) => {
+                Ok(Some(GrowthRecord { device, inode, probes, finished_bytes: None }))
+            }
+            None => self.books.growth_of(self.ticket.root.id, &self.ticket.path),
+        }
+    }
+
+    /// Whether what was known of the file is still so.
+    ///
+    /// # Errors
+    /// When it cannot be opened and read.
+    fn hold(&self, stat: FileStat, record: &GrowthRecord) -> io::Result<bool> {
+        let is_larger = record.finished_bytes.is_none_or(|bytes| bytes < stat.size_bytes);
+        if (record.device, record.inode) != (stat.device, stat.inode) || !is_larger {
+            return Ok(false);
+        }
+        let (mut file, now) = filesystem::open_regular(self.path)?;
+        Ok(is_same(now, stat) && probes::hold(&mut file, &record.probes)?)
+    }
+}
+
+/// Whether the file that was opened is the one that was looked at, or grew since.
+fn is_same(opened: FileStat, looked_at: FileStat) -> bool {
+    (opened.device, opened.inode) == (looked_at.device, looked_at.inode)
 }

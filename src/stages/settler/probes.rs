@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::formats::ByteRange;
-use crate::paths::FileStat;
-use crate::store::{GrowthRecord, Probe};
+use crate::store::Probe;
 
 /// Longest run of bytes that a probe reads.
 const PROBE_BYTES_MAX: u64 = 1 << 16;
@@ -32,12 +31,6 @@ pub(super) fn hold(file: &mut File, probes: &[Probe]) -> io::Result<bool> {
         }
     }
     Ok(!probes.is_empty())
-}
-
-/// Whether a file is the one that was taken up while it grew, with nothing changed of what was read then; not, where
-/// that cannot be read.
-pub(super) fn only_grew(file: &mut File, stat: FileStat, record: &GrowthRecord) -> bool {
-    (record.device, record.inode) == (stat.device, stat.inode) && hold(file, &record.probes).unwrap_or(false)
 }
 
 fn digest(file: &mut File, offset: u64, length: u64) -> io::Result<[u8; 32]> {

@@ -1,17 +1,18 @@
 //! Finished files of the same run beside a growing one: their names differ in the sequence number, and in the well.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::formats::{Hint, Limits};
+use crate::platform::filesystem;
 
 /// Siblings that are asked, the newest first.
 const SIBLINGS_MAX: usize = 8;
 
 /// What the finished siblings of an ND2 file say, the newest first.
 pub(super) fn hints(path: &Path, limits: &Limits) -> impl Iterator<Item = Hint> {
-    let read = |path: PathBuf| Hint::of_finished(Box::new(File::open(path).ok()?), limits).ok();
+    let read =
+        |path: PathBuf| Hint::of_finished(Box::new(filesystem::open_regular(&path).ok()?.0), limits).ok();
     newest(path).into_iter().filter_map(read)
 }
 
@@ -25,7 +26,7 @@ fn newest(path: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut siblings: Vec<(SystemTime, PathBuf)> = entries
         .flatten()
-        .filter(is_sibling)
+        .filter(|entry| is_sibling(entry) && entry.file_type().is_ok_and(|kind| kind.is_file()))
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
     siblings.sort_unstable_by(|a, b| b.cmp(a));
@@ -55,6 +56,8 @@ fn mask(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]
@@ -77,6 +80,10 @@ mod tests {
             let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1000 - age as u64);
             file.set_modified(time).unwrap();
         }
+        std::fs::create_dir(folder.path().join("r_Seq4.nd2")).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.path().join("r_Seq1.nd2"), folder.path().join("r_Seq5.nd2"))
+            .unwrap();
         let names: Vec<_> = newest(&folder.path().join("r_Seq2.nd2"))
             .iter()
             .map(|path| path.file_name().unwrap().to_owned())

@@ -1,6 +1,7 @@
 //! One look at one candidate, and what follows from it: waiting, rejection, or the claim.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -14,13 +15,17 @@ use crate::paths::FileStat;
 use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::figures;
 use crate::store::{
-    Alert, ClaimedPlane, FileClaim, FileExtension, FileState, GrowthNote, PlaneClaim, PlaneState, Probe,
+    Alert, ClaimedPlane, FileClaim, FileExtension, FileState, GrowthNote, LedgerError, PlaneClaim,
+    PlaneState, Probe,
 };
 
 use super::candidate::{Note, Verdict};
 use super::gates::{self, Whole};
 use super::growth::{Fresh, Growth, Order, Seen, Taken};
 use super::{Settings, UnderLook, Waiting};
+
+/// The time between two looks at a file that was given up although planes of it are done.
+const GIVEN_UP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One look at one candidate.
 pub(super) struct LookJob {
@@ -37,7 +42,7 @@ impl LookJob {
         let network = self.settings.network_roots.contains(&self.ticket.root.id);
         let patience = if network { self.settings.patience_network } else { self.settings.patience };
         let Some(mut under_look) = self.waiting.begin_look(self.number, patience) else { return Ok(None) };
-        let Seen { look, mut growth, fresh, n_written, only_grew, remark, rewritten } =
+        let Seen { look, mut growth, fresh, n_written, only_grew, remark, rewritten, stands, probes } =
             self.look(&mut under_look).await?;
         if let Some(claim) = rewritten {
             info!(file = %self.ticket, "written anew while it grew");
@@ -56,7 +61,13 @@ impl LookJob {
             file.set_remark(remark);
             file.judge(look, now, patience)
         });
-        let Some(verdict) = verdict else { return Ok(None) };
+        let verdict = match verdict {
+            Some(Verdict::Reject(stat, _, reason)) if stands => {
+                stat.map_or(Verdict::Forget(None), |stat| Verdict::GiveUp(stat, reason))
+            }
+            Some(verdict) => verdict,
+            None => return Ok(None),
+        };
         let settled = match fresh {
             Some(fresh) => match self.take_planes(fresh, &mut growth, only_grew).await {
                 Err(StageError::Item(reason)) => {
@@ -75,8 +86,15 @@ impl LookJob {
                 under_look.put_back(next, growth);
                 Ok(settled)
             }
-            Verdict::Take(whole) => self.claim(whole, only_grew).await,
-            verdict => self.end(verdict).await,
+            Verdict::GiveUp(_, reason) if stands && !self.settings.once => {
+                // it may still grow, and how fast it used to is known as long as it is watched
+                let note = under_look.with_candidate(|file| file.give_up(&reason)).flatten();
+                self.note(note, growth.as_ref());
+                under_look.put_back(now + GIVEN_UP_INTERVAL, growth);
+                Ok(settled)
+            }
+            Verdict::Take(whole) => self.claim(whole, only_grew, probes).await,
+            verdict => self.end(verdict, stands).await,
         }
     }
 
@@ -92,7 +110,9 @@ impl LookJob {
             let look = gates::look(&path, (at_rest, unfinished), *once, limits);
             let order =
                 Order { ticket: &ticket, path: &path, limits, settings: growing, books: &books, last_seen };
-            if *once { order.observe_once(look) } else { order.observe(look, growth) }
+            let (look, stands) = order.in_doubt(look, growth.as_ref())?;
+            let seen = if *once { order.observe_once(look) } else { order.observe(look, growth) }?;
+            Ok::<_, LedgerError>(Seen { stands, ..seen })
         };
         self.io.run(move |_| look()).await?.map_err(StageError::fatal)
     }
@@ -100,19 +120,24 @@ impl LookJob {
     fn note(&self, note: Option<Note>, growth: Option<&Growth>) {
         let Some(Note { stat, state, reason }) = note else { return };
         debug!(file = %self.ticket, state = state.name(), reason, "not settled yet");
-        let alert = (state == FileState::Stalled).then(|| {
-            warn!(file = %self.ticket, reason, "the acquisition stalls");
-            let text = format!("{} is stalled: {reason}", self.ticket.path.to_report());
-            Alert { kind: "stalled".into(), text, ..Alert::default() }
+        let words = match state {
+            FileState::Stalled => Some("is stalled"),
+            FileState::Incomplete => Some("stays incomplete"),
+            _ => None,
+        };
+        let alert = words.map(|words| {
+            warn!(file = %self.ticket, reason, "the file {words}");
+            let text = format!("{} {words}: {reason}", self.ticket.path.to_report());
+            Alert { kind: state.name().into(), text, ..Alert::default() }
         });
-        match growth.and_then(|growth| growth.taken.as_ref()) {
+        match growth.and_then(|growth| growth.taken.as_ref()).filter(|_| state != FileState::Incomplete) {
             Some(taken) => self.books.note_growth(GrowthNote { ticket: taken.claim, state, reason, alert }),
             None => self.books.note_file(&self.ticket.with_stat(stat), state, reason, alert),
         }
     }
 
-    /// Follows a verdict after which nothing is waited for any more.
-    async fn end(&self, verdict: Verdict<Whole>) -> Result<Option<SettledFile>, StageError> {
+    /// Follows a verdict after which nothing is waited for any more. Planes of the file that stand are not dropped.
+    async fn end(&self, verdict: Verdict<Whole>, stands: bool) -> Result<Option<SettledFile>, StageError> {
         match verdict {
             Verdict::Wait(..) | Verdict::Take(_) => Ok(None),
             Verdict::Forget(stat) => {
@@ -123,12 +148,8 @@ impl LookJob {
                 }
                 Ok(None)
             }
-            Verdict::GiveUp(stat, reason) if !self.settings.once => {
-                warn!(file = %self.ticket, reason, "the file stays incomplete");
-                let text = format!("{} stays incomplete: {reason}", self.ticket.path.to_report());
-                let alert = Alert { kind: "incomplete".into(), text, ..Alert::default() };
-                let ticket = self.ticket.with_stat(stat);
-                self.books.note_file(&ticket, FileState::Incomplete, reason, Some(alert));
+            Verdict::GiveUp(stat, reason) if stands || !self.settings.once => {
+                self.note(Some(Note { stat, state: FileState::Incomplete, reason }), None);
                 Ok(None)
             }
             Verdict::GiveUp(stat, reason) => self.reject(Some(stat), "incomplete", reason).await,
@@ -151,10 +172,11 @@ impl LookJob {
     /// Takes up a file that is whole.
     async fn claim(
         &self,
-        (stat, container): Whole,
+        whole: Whole,
         only_grew: bool,
+        probes: Vec<Probe>,
     ) -> Result<Option<SettledFile>, StageError> {
-        let (settled, n_misplaced) = self.take_up((stat, container), only_grew, None).await?;
+        let (settled, n_misplaced) = self.take_up(whole, only_grew, (true, probes)).await?;
         if n_misplaced > 0 {
             let path = self.ticket.path.to_report();
             let text = format!(
@@ -166,16 +188,15 @@ impl LookJob {
         Ok(Some(settled))
     }
 
-    /// Claims a file with all planes of `container`: a complete one, or one that grows and is known again by `probes`.
+    /// Claims a file with all planes of `container`, which is complete or grows; it is known again by `probes`.
     async fn take_up(
         &self,
         (stat, container): Whole,
         only_grew: bool,
-        probes: Option<Vec<Probe>>,
+        (is_complete, probes): (bool, Vec<Probe>),
     ) -> Result<(SettledFile, u64), StageError> {
         let metadata = container.metadata().clone();
         let identity = identity::identify(&self.ticket.path.to_report(), &self.settings.patterns);
-        let is_complete = probes.is_none();
         let request = FileClaim {
             root_id: self.ticket.root.id,
             path: (*self.ticket.path).clone(),
@@ -187,7 +208,7 @@ impl LookJob {
             is_complete,
             only_grew,
             planes: claimed_planes(container.as_ref(), &identity),
-            probes: probes.unwrap_or_default(),
+            probes,
         };
         let claimed = self.books.claim_file(request).await?;
         let file = Arc::new(FileContext {
@@ -214,7 +235,8 @@ impl LookJob {
         let Fresh { stat, container, probes } = fresh;
         let settled = match &mut growth.taken {
             None => {
-                let (settled, _) = self.take_up((stat, container), only_grew, Some(probes.clone())).await?;
+                let (settled, _) =
+                    self.take_up((stat, container), only_grew, (false, probes.clone())).await?;
                 info!(file = %self.ticket, planes = settled.todo.len(), "taken up while it grows");
                 let (ticket, batch) = settled.ticket.part();
                 let (claim, context) = (settled.file.claim, settled.file.clone());

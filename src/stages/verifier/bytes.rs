@@ -1,10 +1,10 @@
 //! Whether containers are equal byte for byte; the last answers are remembered.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::platform::filesystem::open_regular;
 use crate::store::FileTicket;
 
 /// The last comparisons of containers, so that those of many planes are compared once.
@@ -30,8 +30,8 @@ impl Compared {
 /// Compares two files, sizes first, block by block as long as `go_on` says so.
 pub(super) fn equal_files(a: &Path, b: &Path, go_on: impl Fn() -> bool) -> io::Result<bool> {
     const BLOCK_BYTES: usize = 256 * 1024;
-    let (mut a, mut b) = (File::open(a)?, File::open(b)?);
-    if a.metadata()?.len() != b.metadata()?.len() {
+    let ((mut a, stat_a), (mut b, stat_b)) = (open_regular(a)?, open_regular(b)?);
+    if stat_a.size_bytes != stat_b.size_bytes {
         return Ok(false);
     }
     let mut blocks = [vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]];

@@ -1,7 +1,6 @@
 //! Reads planes again from their files and verifies them against one another.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +12,7 @@ use crate::analysis::verification::{
     self, Relation, VERIFICATION_VERSION, Verdict, VerificationSettings, scratch_bytes,
 };
 use crate::formats::{self, Container, FormatError, FormatErrorKind, Limits, Plane, PlaneEntry};
+use crate::platform::filesystem::open_regular;
 use crate::store::{Edge, LedgerError, LedgerHandle, LedgerReader, Place};
 use crate::units::PlaneIndex;
 
@@ -262,8 +262,9 @@ impl Original {
 }
 
 fn open(path: PathBuf, index: PlaneIndex, limits: &Limits) -> Result<Original, OriginalError> {
-    let file = File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => OriginalError::Gone,
+    use io::ErrorKind;
+    let (file, _) = open_regular(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput => OriginalError::Gone,
         _ => OriginalError::Format(error.into()),
     })?;
     let container = formats::open(Box::new(file), limits)?;

@@ -207,3 +207,22 @@ fn nonsense_is_an_error_and_a_finished_file_does_not_grow() {
     let many = GrowingNd2::new(&few).advance(&mut Cursor::new(bytes), true).unwrap_err();
     assert_eq!(many.kind, FormatErrorKind::OverLimit);
 }
+
+#[test]
+fn loops_that_cannot_be_read_are_not_replaced_by_a_hint() {
+    let (mut bytes, ends) = written(&spec(time_and_focus(2)));
+    let name = b"ImageMetadataLV!";
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+    let header = at - 16;
+    let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let (start, length) = (at + (word(header) >> 32) as usize, word(header + 8) as usize);
+    bytes[start..start + length].fill(0xEE);
+    let mut growing = GrowingNd2::new(&Limits::default());
+    let cut = || Cursor::new(bytes[..ends[1]].to_vec());
+    let first = growing.advance(&mut cut(), false).unwrap_err();
+    assert!(growing.n_written() > 0);
+    let again = growing.advance(&mut cut(), false).unwrap_err();
+    assert_eq!((again.kind, again.to_string()), (first.kind, first.to_string()));
+    assert!(growing.lacks().is_some() && !growing.wants_hint(), "{:?}", growing.lacks());
+    assert!(growing.new_planes(source(&bytes[..ends[1]])).unwrap().is_none());
+}

@@ -1,5 +1,7 @@
 //! The walk over chunk headers.
 
+use std::collections::VecDeque;
+
 use crate::formats::growing::read_up_to;
 use crate::formats::nd2::chunks::{FILE_SIGNATURE, FRAME_PREFIX, HEADER_LENGTH, MAGIC, MAP_NAME};
 use crate::formats::{ByteRange, FormatError, Limits, Source};
@@ -56,7 +58,7 @@ pub(super) struct ChunkWalk {
     pending: Option<Chunk>,
     frames: Vec<Frame>,
     /// The first of each kind that was found, not read yet.
-    metadata: Vec<(MetadataChunk, ByteRange)>,
+    metadata: VecDeque<(MetadataChunk, ByteRange)>,
     seen: Vec<MetadataChunk>,
     /// The map has come: the file is being finished.
     ended: bool,
@@ -76,9 +78,14 @@ impl ChunkWalk {
         &self.frames
     }
 
-    /// Metadata chunks that were not taken yet.
-    pub(super) fn take_metadata(&mut self) -> Vec<(MetadataChunk, ByteRange)> {
-        std::mem::take(&mut self.metadata)
+    /// The first metadata chunk that was not passed yet.
+    pub(super) fn next_metadata(&self) -> Option<(MetadataChunk, ByteRange)> {
+        self.metadata.front().copied()
+    }
+
+    /// Notes that it was read.
+    pub(super) fn pass_metadata(&mut self) {
+        self.metadata.pop_front();
     }
 
     /// Everything before this is written.
@@ -163,7 +170,7 @@ impl ChunkWalk {
         if let Some(kind) = MetadataChunk::of_name(&chunk.name) {
             if !self.seen.contains(&kind) {
                 self.seen.push(kind);
-                self.metadata.push((kind, chunk.data));
+                self.metadata.push_back((kind, chunk.data));
             }
             return Ok(());
         }

@@ -185,9 +185,8 @@ fn a_micro_manager_stack_is_read_while_it_has_its_final_size_already() {
     assert_eq!(batch.planes()[0].sample_type, SampleType::Uint16);
 }
 
-#[test]
-fn directories_in_front_of_all_pixels_prove_nothing() {
-    // as a copy that was given its size before its content: the directories are there, no pixel is
+/// A file whose two directories stand in front of all pixels.
+fn directories_first() -> Vec<u8> {
     let directory = |pixels_at: u32, next: u32| {
         let entries: [(u16, u32); 8] =
             [(256, 4), (257, 4), (258, 8), (259, 1), (262, 1), (273, pixels_at), (278, 4), (279, 16)];
@@ -205,8 +204,23 @@ fn directories_in_front_of_all_pixels_prove_nothing() {
     bytes.extend(directory(212, 110));
     bytes.extend(directory(228, 0));
     bytes.resize(244, 0);
-    let (planes, counts) = watched(&[bytes]);
+    bytes
+}
+
+#[test]
+fn directories_in_front_of_all_pixels_prove_nothing() {
+    // as a copy that was given its size before its content: the directories are there, no pixel is
+    let (planes, counts) = watched(&[directories_first()]);
     assert_eq!((counts, planes.len()), (vec![0, 2], 2), "only once the file rests");
+}
+
+#[test]
+fn a_page_that_ends_behind_the_file_is_not_written_however_long_it_rests() {
+    let cut = directories_first()[..236].to_vec();
+    let (planes, counts) = watched(std::slice::from_ref(&cut));
+    assert_eq!((counts, planes.len()), (vec![0, 1], 1));
+    let (planes, _) = watched(&[cut, directories_first()]);
+    assert_eq!(planes.len(), 2, "it comes later");
 }
 
 #[test]
