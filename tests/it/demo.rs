@@ -11,7 +11,7 @@ use crate::support::{output, scopewatch, wait_until};
 fn the_demo_finds_what_it_planted() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("demo");
-    let ended = output(scopewatch().arg("demo").arg("--out").arg(&out).args(["--size", "512", "--json"]));
+    let ended = output(scopewatch().arg("demo").arg("--out").arg(&out).args(["--size", "768", "--json"]));
     let text = String::from_utf8(ended.stdout).unwrap();
     let last = text.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&ended.stderr)));
     let score: Value = serde_json::from_str(last).unwrap();
@@ -38,7 +38,7 @@ fn an_interrupted_demo_ends_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("demo");
     let mut command = scopewatch();
-    command.arg("demo").arg("--out").arg(&out).args(["--size", "512"]);
+    command.arg("demo").arg("--out").arg(&out).args(["--size", "768"]);
     let mut demo = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until("the daemon reports", || {
         fs::metadata(out.join("out/reports/files.jsonl")).is_ok_and(|found| found.len() > 0)

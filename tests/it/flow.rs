@@ -139,7 +139,7 @@ fn copies_are_grouped_and_blanks_are_not() {
     let mut lines = pairs.lines();
     assert_eq!(
         lines.next().unwrap(),
-        "file_a,plane_a,file_b,plane_b,relation,confidence,s,r,q,orientation,scale,shift_y_px,shift_x_px"
+        "file_a,plane_a,file_b,plane_b,relation,confidence,s,r,q,orientation,scale,shift_y_px,shift_x_px,reason"
     );
     let relations: BTreeSet<_> =
         lines.map(|line| line.split(',').collect::<Vec<_>>()[4].to_owned()).collect();

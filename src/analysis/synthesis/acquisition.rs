@@ -270,6 +270,7 @@ impl Acquisition {
         let nuclei = moving_view.nuclei_px(&in_moving.shot.scene);
         let is_in_reference =
             |place: &&[f64; 2]| reference_from_moving.apply(**place).iter().all(|part| range.contains(part));
+        let n_nuclei_in_both = nuclei.iter().filter(is_in_reference).count();
         TrueRegistration {
             moving_file: self.files[moving].path.clone(),
             moving_plane: in_moving.index,
@@ -277,7 +278,8 @@ impl Acquisition {
             reference_plane: in_reference.index,
             reference_from_moving,
             mirrored: reference_from_moving.determinant() < 0.0,
-            n_nuclei_in_both: nuclei.iter().filter(is_in_reference).count(),
+            n_nuclei_in_both,
+            is_expected: n_nuclei_in_both >= TrueRegistration::N_NUCLEI_MIN,
         }
     }
 }

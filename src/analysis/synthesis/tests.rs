@@ -123,6 +123,7 @@ fn registrations_carry_nuclei_onto_themselves() {
                 .count();
             assert_eq!(n_found, registration.n_nuclei_in_both);
             assert!(n_found >= 5, "{registration:?}");
+            assert_eq!(registration.is_expected, n_found >= 16, "{registration:?}");
             assert_eq!(registration.mirrored, is_detail_mirrored);
             let scale = registration.reference_from_moving.decompose().scale;
             assert!((scale - 0.25).abs() < 1e-12);

@@ -43,8 +43,8 @@ pub(super) struct DemoArgs {
     /// Another seed gives another acquisition
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Rows and columns of a frame in pixels, 512 to 4096
-    #[arg(long, value_name = "PX", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(512..=4096))]
+    /// Rows and columns of a frame in pixels, 768 to 4096: below, too few nuclei are in both magnifications
+    #[arg(long, value_name = "PX", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(768..=4096))]
     size: u16,
     /// End with the counts as one JSON object on stdout
     #[arg(long)]
