@@ -56,7 +56,7 @@ fn files_written_in_every_way_are_each_reported_once() {
     let mut slow = fs::File::create(sandbox.inbox().join("slow.tif")).unwrap();
     for part in bytes.chunks(bytes.len() / 5) {
         slow.write_all(part).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(60));
+        sandbox.wait_for_walks(1);
     }
     drop(slow);
     sandbox.drop_file("run.nd2", &nd2(3, 100));
