@@ -1,8 +1,8 @@
 use std::io::Cursor;
 
 use super::found::{Found, cells};
-use super::make_room;
 use super::score::{Kind, Score, score};
+use super::{Exit, make_room};
 use crate::analysis::synthesis::truth::{Condition, Truth};
 use crate::analysis::synthesis::{Acquisition, AcquisitionSettings, Studio};
 
@@ -126,6 +126,8 @@ fn only_the_folder_of_a_demo_is_replaced() {
     let other = folder.path().join("other");
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("mine.txt"), b"mine").unwrap();
-    assert!(make_room(&other).unwrap_err().to_string().contains("not the folder of an earlier demo"));
+    assert!(make_room(&other).unwrap_err().error.to_string().contains("not the folder of an earlier demo"));
     assert_eq!(std::fs::read(other.join("mine.txt")).unwrap(), b"mine");
+    let file = make_room(&other.join("mine.txt")).unwrap_err();
+    assert!(file.exit == Exit::Usage && file.error.to_string().contains("expected a folder"), "{file:?}");
 }
