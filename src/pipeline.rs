@@ -19,7 +19,7 @@ use crate::stages::settler::{self, Settler, Waiting};
 use crate::stages::space::SpaceGate;
 use crate::stages::verifier::{self, Verifier};
 use crate::stages::watcher::{self, Hints, WatchStatus, Watcher};
-use crate::store::{LedgerHandle, LedgerReader};
+use crate::store::{LedgerError, LedgerHandle, LedgerReader, wait};
 
 /// Files that may lie before the settler.
 const SEEN_MAX: usize = 256;
@@ -130,13 +130,12 @@ pub async fn run_generation(
     let segmenter =
         Segmenter::new(plan.segmenter, shared.tables, pools.clone(), shared.space, shared.picture_bytes);
     let hasher = Hasher::new(shared.cpu.clone());
-    let means = verifier::Means { io: shared.io, cpu: shared.cpu, budget, limits, roots: Arc::new(roots) };
-    let ledger_reader = reader()?;
-    let load = tokio::task::spawn_blocking(move || Verifier::load(ledger_reader, means));
-    let verifier = load.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    let (ledger_reader, ledger) = (reader()?, shared.ledger.clone());
-    let load = tokio::task::spawn_blocking(move || Registrar::load(&ledger, ledger_reader, pools));
-    let registrar = load.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    let (io, cpu, ledger, roots) = (shared.io, shared.cpu, shared.ledger.clone(), Arc::new(roots));
+    let means = verifier::Means { io, cpu, budget, limits, ledger, roots };
+    let readers = (reader()?, reader()?);
+    let load = tokio::task::spawn_blocking(move || load(readers, means, pools));
+    let loaded = load.await.map_err(|error| error.to_string())?;
+    let (verifier, registrar) = loaded.map_err(|error| error.to_string())?;
     let reporter = Reporter::new(shared.books.clone());
     show(View { watch, waiting });
 
@@ -160,4 +159,56 @@ pub async fn run_generation(
     line.last_stage(reporter, registered_in, COMMITS_AT_ONCE);
     line.task("rejections", |_| reporter::take_rejections(rejection_in, shared.books));
     line.run(&generation.abort).await.map_err(|error| error.to_string())
+}
+
+/// The stages that know what the ledger holds, loaded after everything that an earlier generation left on its way there.
+/// Blocks.
+fn load(
+    readers: (LedgerReader, LedgerReader),
+    means: verifier::Means,
+    pools: (CpuPool, IoPool),
+) -> Result<(Verifier, Registrar), LedgerError> {
+    wait(|reply| means.ledger.catch_up(reply))?;
+    Ok((Verifier::load(readers.0, means)?, Registrar::load(readers.1, pools)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::analysis::hashing::PixelDigest;
+    use crate::formats::Limits;
+    use crate::store::test_support::Scratch;
+
+    #[test]
+    fn a_plane_on_its_way_into_the_ledger_is_known_to_the_next_generation() {
+        let scratch = Scratch::new();
+        let ticket = scratch.claim("a.tif", 1, 1).ticket;
+        let (go_on, held) = mpsc::channel::<()>();
+        scratch.handle().catch_up(Box::new(move |_| held.recv().unwrap_or_default()));
+        scratch.handle().finish_plane(scratch.done(ticket, 0, 7), Box::new(|_| ()));
+        let (cpu, io) = (CpuPool::new(NonZeroUsize::MIN).unwrap(), IoPool::new(NonZeroUsize::MIN));
+        let means = verifier::Means {
+            io: io.clone(),
+            cpu: cpu.clone(),
+            budget: ByteBudget::new(1 << 20),
+            limits: Limits::default(),
+            ledger: scratch.handle(),
+            roots: Arc::default(),
+        };
+        let readers = (scratch.reader(), scratch.reader());
+        let (say, heard) = mpsc::channel();
+        let loading = std::thread::spawn(move || {
+            let (verifier, _) = load(readers, means, (cpu, io)).unwrap();
+            say.send(verifier.knows(&PixelDigest([7; 32]))).unwrap();
+        });
+        let early = heard.recv_timeout(Duration::from_millis(50));
+        assert_eq!(early, Err(mpsc::RecvTimeoutError::Timeout), "loaded before the plane was committed");
+        drop(go_on);
+        assert_eq!(heard.recv(), Ok(true));
+        loading.join().unwrap();
+    }
 }

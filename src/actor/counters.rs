@@ -51,6 +51,12 @@ impl StageCounters {
         })
     }
 
+    /// Counters of a stage that stands alone.
+    #[cfg(test)]
+    pub(crate) fn alone(name: &'static str) -> Arc<Self> {
+        Self::new(name, None, None)
+    }
+
     /// Returns the name of the stage.
     pub fn name(&self) -> &'static str {
         self.name

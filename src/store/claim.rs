@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::rows::{Columns, FileRow, PlaneRow};
 use super::session::Session;
-use super::{groups, growth, registrations};
+use super::{groups, growth, planes as plane_rows, registrations};
 use crate::store::{
     Claimed, ClaimedPlane, FileClaim, FileExtension, FileState, FileTicket, Identity, LedgerError,
     PlaneClaim, PlaneState,
@@ -108,7 +108,7 @@ fn claim_planes(
         PlaneRow::all(session, file.id)?.into_iter().map(|plane| (plane.index, plane)).collect();
     let mut planes = Vec::with_capacity(request.planes.len());
     let is_single = known.len() == 1 && request.planes.len() == 1;
-    let mut n_misplaced = 0;
+    let (mut n_misplaced, mut moved) = (0, Vec::new());
     for claimed in &request.planes {
         if claimed.is_missing {
             planes.push(claim_of(claimed.index, PlaneState::Missing));
@@ -120,8 +120,8 @@ fn claim_planes(
                 let is_misplaced = keeps_results && is_elsewhere(&plane, claimed.place);
                 n_misplaced += u64::from(is_misplaced && plane.state == PlaneState::Done);
                 let place = place_of(claimed);
-                let mut claim =
-                    claim_known(session, plane, (identity, place), keeps_results && !is_misplaced)?;
+                let stays = keeps_results && !is_misplaced;
+                let mut claim = claim_known(session, plane, (identity, place), (stays, &mut moved))?;
                 claim.previous_digest = claim.previous_digest.filter(|_| is_single);
                 claim
             }
@@ -131,6 +131,7 @@ fn claim_planes(
             }
         });
     }
+    plane_rows::change_places(session, file, &moved)?;
     let count = |state| planes.iter().filter(|plane: &&PlaneClaim| plane.state == state).count() as i64;
     file.n_planes = planes.len() as i64;
     file.n_todo = count(PlaneState::Todo);
@@ -142,7 +143,7 @@ fn claim_planes(
             continue;
         }
         let (identity, place) = (plane.identity.clone(), plane.place);
-        let left = claim_known(session, plane, (identity, place), keeps_results)?;
+        let left = claim_known(session, plane, (identity, place), (keeps_results, &mut Vec::new()))?;
         file.n_planes += 1;
         file.n_todo += i64::from(left.state == PlaneState::Todo);
         file.n_rejected += i64::from(left.state == PlaneState::Rejected);
@@ -162,7 +163,7 @@ pub(super) fn extend(session: &Session<'_>, more: &FileExtension) -> Result<Vec<
     if file.is_complete {
         return Err(LedgerError::Misuse(format!("{} grows no more", file.path.to_report())));
     }
-    let mut planes = Vec::with_capacity(more.planes.len());
+    let (mut planes, mut moved) = (Vec::with_capacity(more.planes.len()), Vec::new());
     for claimed in &more.planes {
         let identity = claimed.identity.completed_by(&more.identity);
         let place = place_of(claimed);
@@ -170,7 +171,7 @@ pub(super) fn extend(session: &Session<'_>, more: &FileExtension) -> Result<Vec<
             Some(plane) => {
                 let was_open = plane.state == PlaneState::Todo;
                 let stays = !is_elsewhere(&plane, claimed.place);
-                let claim = claim_known(session, plane, (identity, place), stays)?;
+                let claim = claim_known(session, plane, (identity, place), (stays, &mut moved))?;
                 file.n_todo += i64::from(claim.state == PlaneState::Todo && !was_open);
                 PlaneClaim { previous_digest: None, ..claim }
             }
@@ -182,6 +183,7 @@ pub(super) fn extend(session: &Session<'_>, more: &FileExtension) -> Result<Vec<
             }
         });
     }
+    plane_rows::change_places(session, &file, &moved)?;
     file.stat = more.stat;
     file.save(session)?;
     growth::save(session, file.id, (more.stat, &more.probes))?;
@@ -224,19 +226,26 @@ fn claim_of(index: PlaneIndex, state: PlaneState) -> PlaneClaim {
     PlaneClaim { index, state, attempts: 0, previous_digest: None }
 }
 
+/// Brings a plane that was listed before in line with its claim. One whose results stand is added to `moved` when its
+/// identity is another now.
 fn claim_known(
     session: &Session<'_>,
     mut plane: PlaneRow,
     (identity, place): (Identity, Option<i64>),
-    keeps_results: bool,
+    (keeps_results, moved): (bool, &mut Vec<PlaneRow>),
 ) -> Result<PlaneClaim, LedgerError> {
     let (state, attempts) = if keeps_results { (plane.state, plane.attempts) } else { (PlaneState::Todo, 0) };
+    let is_moved = state == PlaneState::Done && identity != plane.identity;
     if (state, attempts, &identity, place) != (plane.state, plane.attempts, &plane.identity, plane.place) {
         (plane.state, plane.attempts, plane.identity, plane.place) = (state, attempts, identity, place);
         plane.save(session)?;
     }
     let previous_digest = plane.digest.filter(|_| state == PlaneState::Todo && !plane.is_reread);
-    Ok(PlaneClaim { index: plane.index, state, attempts, previous_digest })
+    let claim = PlaneClaim { index: plane.index, state, attempts, previous_digest };
+    if is_moved {
+        moved.push(plane);
+    }
+    Ok(claim)
 }
 
 /// Forgets a plane that its container no longer names, or holds no samples for.

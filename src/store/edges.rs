@@ -13,7 +13,7 @@ use super::groups::{Member, group_name};
 use super::outbox::{self, Content};
 use super::rows::Columns;
 use super::session::Session;
-use super::stars;
+use super::{stars, stuck};
 use crate::analysis::verification::{Placement, Relation};
 use crate::store::{Edge, LedgerError, PairEvidence, PixelDigest, Stream};
 
@@ -24,8 +24,7 @@ const GROUPING: [Relation; 2] = [Relation::SameExposureMapped, Relation::SameExp
 pub(super) const FLAGS: [Relation; 3] = [Relation::PartialOverlap, Relation::Reacquired, Relation::Uncertain];
 
 /// The columns that [`EdgeRow::take`] takes.
-pub(super) const EDGE_COLUMNS: &str =
-    "edge.a, edge.b, relation, confidence, s, r, q, b_in_a, a_in_b, edge.reason, is_counted, is_told";
+pub(super) const EDGE_COLUMNS: &str = "edge.a, edge.b, relation, confidence, s, r, q, b_in_a, a_in_b, edge.reason, edge.version, is_counted, is_told";
 
 /// An edge as kept.
 pub(super) struct EdgeRow {
@@ -33,6 +32,7 @@ pub(super) struct EdgeRow {
     pub(super) b: PixelDigest,
     pub(super) relation: Relation,
     pub(super) reason: String,
+    version: u32,
     is_counted: bool,
     is_told: bool,
     figures: PairEvidence,
@@ -59,12 +59,22 @@ pub(super) fn save(session: &Session<'_>, edges: &[Edge]) -> Result<BTreeSet<Pix
     Ok(touched)
 }
 
-/// Counts the edges of a digest anew after a plane of it came, went or changed its rank, and the groups with them.
-/// `touched` are digests whose edges were written.
+/// Writes edges down that come with no plane. The same once more changes nothing.
+pub(super) fn save_late(session: &Session<'_>, edges: &[Edge]) -> Result<(), LedgerError> {
+    let touched = save(session, edges)?;
+    let Some(digest) = touched.first().copied() else { return Ok(()) };
+    stuck::look_at_edges(session, edges, &touched)?;
+    class_changed(session, &digest, touched, false)
+}
+
+/// Counts the edges of a digest anew after a plane of it came, went or changed its place or its rank, and the groups with
+/// them. `touched` are digests whose edges were written; `is_best_new` when another plane may represent the class now, or
+/// the same one with another rank.
 pub(super) fn class_changed(
     session: &Session<'_>,
     digest: &PixelDigest,
     touched: BTreeSet<PixelDigest>,
+    is_best_new: bool,
 ) -> Result<(), LedgerError> {
     let mut edges = of_digest(session, digest)?;
     if edges.is_empty() && touched.is_empty() {
@@ -76,6 +86,7 @@ pub(super) fn class_changed(
     }
     edges.sort_unstable_by_key(|edge| (edge.a, edge.b));
     edges.dedup_by_key(|edge| (edge.a, edge.b));
+    let may_stay = touched.is_empty() && !is_best_new;
     let mut seeds = touched;
     seeds.insert(*digest);
     let mut changed = Vec::new();
@@ -91,6 +102,9 @@ pub(super) fn class_changed(
         seeds.extend([edge.a, edge.b]);
         edge.is_counted = is_counted;
         changed.push(edge);
+    }
+    if may_stay && changed.is_empty() {
+        return Ok(());
     }
     stars::rebuild(session, seeds)?;
     changed.iter().filter(|edge| FLAGS.contains(&edge.relation)).try_for_each(|edge| tell_flag(session, edge))
@@ -167,14 +181,15 @@ fn of_digest(session: &Session<'_>, digest: &PixelDigest) -> Result<Vec<EdgeRow>
 }
 
 fn insert(session: &Session<'_>, edge: &Edge) -> Result<usize, LedgerError> {
-    // a pair that could not be read stays what it was
+    let known = between(session, &edge.a, &edge.b)?;
+    // a pair that could not be read stays what it was, and so does one that was verified alike
+    if known.as_ref().is_some_and(|known| [0, known.version].contains(&edge.version)) {
+        return Ok(0);
+    }
+    take_back(session, known)?;
     session.execute(
-        "INSERT INTO edge (a, b, relation, confidence, s, r, q, b_in_a, a_in_b, reason, version) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
-         ON CONFLICT (a, b) DO UPDATE SET relation = excluded.relation, confidence = excluded.confidence, \
-         s = excluded.s, r = excluded.r, q = excluded.q, b_in_a = excluded.b_in_a, a_in_b = excluded.a_in_b, \
-         reason = excluded.reason, version = excluded.version, is_counted = 0, is_told = 0 \
-         WHERE excluded.version NOT IN (0, edge.version)",
+        "INSERT OR REPLACE INTO edge (a, b, relation, confidence, s, r, q, b_in_a, a_in_b, reason, version) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             edge.a,
             edge.b,
@@ -192,10 +207,16 @@ fn insert(session: &Session<'_>, edge: &Edge) -> Result<usize, LedgerError> {
 }
 
 fn forget(session: &Session<'_>, edge: &Edge) -> Result<usize, LedgerError> {
-    if let Some(told) = between(session, &edge.a, &edge.b)?.filter(|known| known.is_told) {
-        emit_flag(session, &told, "unflagged")?;
-    }
+    take_back(session, between(session, &edge.a, &edge.b)?)?;
     session.execute("DELETE FROM edge WHERE a = ?1 AND b = ?2", params![edge.a, edge.b])
+}
+
+/// Tells that a flag is none any more, or another one, where it was told.
+fn take_back(session: &Session<'_>, known: Option<EdgeRow>) -> Result<(), LedgerError> {
+    match known {
+        Some(told) if told.is_told => emit_flag(session, &told, "unflagged"),
+        _ => Ok(()),
+    }
 }
 
 /// Whether both digests have live planes, none of which is an expected repeat of one of the other.
@@ -251,8 +272,9 @@ impl EdgeRow {
             placement: column.next::<Option<String>>()?.as_deref().and_then(placement),
         };
         let a_in_b = column.next::<Option<String>>()?.as_deref().and_then(placement);
-        let (reason, is_counted, is_told) = (column.next()?, column.next()?, column.next()?);
-        Ok(Ok(Self { a, b, relation, figures, a_in_b, reason, is_counted, is_told }))
+        let (reason, version) = (column.next()?, column.next()?);
+        let (is_counted, is_told) = (column.next()?, column.next()?);
+        Ok(Ok(Self { a, b, relation, reason, version, is_counted, is_told, figures, a_in_b }))
     }
 
     /// The evidence with the place of the other plane in the one of digest `seen_from`.

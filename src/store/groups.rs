@@ -70,7 +70,9 @@ pub(super) fn join(session: &Session<'_>, plane_id: i64, digest: &PixelDigest) -
 
 /// Takes a plane out of its groups; a group of one is dissolved.
 pub(super) fn leave(session: &Session<'_>, plane_id: i64) -> Result<(), LedgerError> {
+    let mut was_best = false;
     for mut group in groups_of(session, "plane_id = ?1", plane_id)? {
+        was_best |= group.representative == plane_id;
         let member = Member::load(session, plane_id)?;
         group.n_members -= 1;
         let is_dissolved = group.n_members < 2;
@@ -95,7 +97,8 @@ pub(super) fn leave(session: &Session<'_>, plane_id: i64) -> Result<(), LedgerEr
     stuck::forget(session, plane_id)?;
     let digest: Option<PixelDigest> =
         session.row("SELECT digest FROM plane WHERE id = ?1", [plane_id], |row| row.get(0))?;
-    digest.map_or(Ok(()), |digest| edges::class_changed(session, &digest, BTreeSet::new()))
+    // the last of its class takes what counts with it
+    digest.map_or(Ok(()), |digest| edges::class_changed(session, &digest, BTreeSet::new(), was_best))
 }
 
 /// Takes a plane out of its groups and forgets what was found of it.
@@ -125,7 +128,7 @@ pub(super) fn rerank(session: &Session<'_>, file_id: i64) -> Result<(), LedgerEr
         [file_id],
         |row| row.get(0),
     )?;
-    digests.iter().try_for_each(|digest| edges::class_changed(session, digest, BTreeSet::new()))
+    digests.iter().try_for_each(|digest| edges::class_changed(session, digest, BTreeSet::new(), true))
 }
 
 fn create(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lock::InstanceLock;
 use super::writer::{Message, Operation, Writer};
-use super::{claim, files, growth, outbox, pause, planes, schema};
+use super::{claim, edges, files, growth, outbox, pause, planes, schema};
 use crate::paths::FileStat;
 use crate::store::records::*;
 use crate::store::{LedgerError, Pause, Session, Stream};
@@ -161,6 +161,11 @@ impl LedgerHandle {
     /// Writes down that a plane is done, with its line, features and groups. A plane that is done stays as it is.
     pub fn finish_plane(&self, done: PlaneDone, reply: Reply<PlaneFinished>) {
         self.queue(reply, move |session| planes::finish(session, &done));
+    }
+
+    /// Writes down what pixels are to each other that were compared long after their planes were done.
+    pub fn save_edges(&self, edges: Vec<Edge>, reply: Reply<()>) {
+        self.queue(reply, move |session| edges::save_late(session, &edges));
     }
 
     /// Counts a failed attempt, and rejects the plane at the last one.

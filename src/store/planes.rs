@@ -1,5 +1,7 @@
 //! The life of a plane: done with its results, or failed and in the end rejected.
 
+use std::collections::BTreeSet;
+
 use rusqlite::params;
 
 use super::outbox::{self, Content};
@@ -43,8 +45,7 @@ pub(super) fn finish(session: &Session<'_>, done: &PlaneDone) -> Result<PlaneFin
     // a plane that was recognised by its digest brings no results: the old ones stand
     if !is_unchanged || done.features.is_some() {
         replace_results(session, &plane, done, is_unchanged)?;
-        let place = Place::new((file.id, &file.root), &file.path, plane.index, &plane.identity);
-        find_look_alikes(session, (plane.id, place), done)?;
+        find_look_alikes(session, (plane.id, plane.place_in(&file)), done)?;
     }
     file.save(session)?;
     Ok(PlaneFinished { file_ready: file.is_ready(), is_unchanged })
@@ -77,13 +78,39 @@ fn find_look_alikes(
     (plane_id, place): (i64, Place),
     done: &PlaneDone,
 ) -> Result<(), LedgerError> {
+    save_place(session, plane_id, &place)?;
+    let touched = edges::save(session, &done.edges)?;
+    stuck::look_at_edges(session, &done.edges, &touched)?;
+    let best = groups::Member::of_class(session, &done.digest)?;
+    let is_best = best.is_some_and(|best| best.plane_id == plane_id);
+    edges::class_changed(session, &done.digest, touched, is_best)?;
+    if done.blank.is_some() { Ok(()) } else { stuck::look(session, plane_id, &place) }
+}
+
+/// Writes down where planes stand whose container says otherwise now, and what follows from it for what is known of
+/// them. All their identities are saved.
+pub(super) fn change_places(
+    session: &Session<'_>,
+    file: &FileRow,
+    planes: &[PlaneRow],
+) -> Result<(), LedgerError> {
+    let live = || planes.iter().filter(|plane| plane.is_live);
+    live().try_for_each(|plane| save_place(session, plane.id, &plane.place_in(file)))?;
+    for plane in live() {
+        stuck::look(session, plane.id, &plane.place_in(file))?;
+        if let Some(digest) = &plane.digest {
+            edges::class_changed(session, digest, BTreeSet::new(), false)?;
+        }
+    }
+    Ok(())
+}
+
+fn save_place(session: &Session<'_>, plane_id: i64, place: &Place) -> Result<(), LedgerError> {
     session.execute(
         "UPDATE plane SET field = ?2, lane = ?3, series_t = ?4, series_z = ?5, is_stacked = ?6 WHERE id = ?1",
         params![plane_id, place.field, place.lane, place.t, place.z, place.is_stacked],
     )?;
-    let touched = edges::save(session, &done.edges)?;
-    edges::class_changed(session, &done.digest, touched)?;
-    if done.blank.is_some() { Ok(()) } else { stuck::look(session, plane_id, &place) }
+    Ok(())
 }
 
 pub(super) fn fail(session: &Session<'_>, failure: &PlaneFailure) -> Result<PlaneFailed, LedgerError> {

@@ -1,6 +1,5 @@
 //! Reading the ledger beside the writer, through a connection that cannot write.
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use super::schema::{DATABASE_FILE, SCHEMA};
 use crate::analysis::segmentation::Centroids;
 use crate::paths::{RelativePath, Root};
 use crate::store::{
-    Counts, FileLocation, FileState, KnownFile, KnownPlane, LedgerError, PixelDigest, PixelsOf, Place,
+    Counts, FileLocation, FileState, KnownFile, KnownPlane, LedgerError, PixelDigest, PixelsOf,
     PlaneFeatures, PlaneState, RegistrablePlane, Stream, View,
 };
 use crate::units::PlaneIndex;
@@ -71,24 +70,15 @@ impl LedgerReader {
              WHERE is_live = 1 AND digest IS NOT NULL",
         )?;
         let mut rows = statement.query([PLANE_FEATURES])?;
-        let mut seen = HashSet::new();
         while let Some(row) = rows.next()? {
             let mut column = Columns::new(row);
             let digest = column.next()?;
-            let place = Place {
-                file_id: column.next()?,
-                index: column.index()?,
-                field: column.next()?,
-                lane: column.next()?,
-                t: column.next()?,
-                z: column.next()?,
-                is_stacked: column.next()?,
-            };
-            let is_first_of_bytes = seen.insert((digest, column.next::<i64>()?));
+            let place = column.place()?;
+            let byte_class = column.next()?;
             let version: Option<u32> = column.next()?;
             let features =
                 version.zip(column.next()?).map(|(version, bytes)| PlaneFeatures { version, bytes });
-            visit(KnownPlane { digest, place, is_first_of_bytes, features });
+            visit(KnownPlane { digest, place, byte_class, features });
         }
         Ok(())
     }

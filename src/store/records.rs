@@ -471,9 +471,8 @@ pub struct KnownPlane {
     pub digest: PixelDigest,
     /// Where it stands in its series.
     pub place: Place,
-    /// Whether it is the first listed of those with its pixels in byte-identical files: one of each is enough to
-    /// compare with.
-    pub is_first_of_bytes: bool,
+    /// A number above 0 that its file shares with those that are equal byte for byte.
+    pub byte_class: i64,
     /// Its features.
     pub features: Option<PlaneFeatures>,
 }

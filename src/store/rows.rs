@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 
 use super::session::Session;
 use crate::paths::{FileStat, RelativePath};
-use crate::store::{FileState, FileTicket, Identity, LedgerError, PixelDigest, PlaneState};
+use crate::store::{FileState, FileTicket, Identity, LedgerError, PixelDigest, Place, PlaneState};
 use crate::units::PlaneIndex;
 
 /// Takes the columns of a row one after the other.
@@ -36,6 +36,19 @@ impl<'r, 's> Columns<'r, 's> {
 
     pub(super) fn index(&mut self) -> rusqlite::Result<PlaneIndex> {
         Ok(PlaneIndex { t: self.next()?, p: self.next()?, z: self.next()?, c: self.next()? })
+    }
+
+    /// File, index, field, lane, time, focus step and whether there are several of these.
+    pub(super) fn place(&mut self) -> rusqlite::Result<Place> {
+        Ok(Place {
+            file_id: self.next()?,
+            index: self.index()?,
+            field: self.next()?,
+            lane: self.next()?,
+            t: self.next()?,
+            z: self.next()?,
+            is_stacked: self.next()?,
+        })
     }
 
     /// Plate, run, cycle, well, site, channel, time point and focus step of a plane.
@@ -305,6 +318,11 @@ impl PlaneRow {
         let sql = joined(PLANE_SELECT, "WHERE file_id = ?1 AND t = ?2 AND p = ?3 AND z = ?4 AND c = ?5");
         let key = params![file_id, index.t, index.p, index.z, index.c];
         session.row_if_any(&sql, key, Self::read)?.transpose()
+    }
+
+    /// Where the plane stands in its series.
+    pub(super) fn place_in(&self, file: &FileRow) -> Place {
+        Place::new((file.id, &file.root), &file.path, self.index, &self.identity)
     }
 
     /// Every plane of a file, in order.

@@ -1,5 +1,7 @@
 //! Stuck frames: consecutive planes of one series that hold one exposure, a fault of the camera or its buffer.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Row, params};
 use serde_json::{Map, json};
 
@@ -9,7 +11,7 @@ use super::rows::Columns;
 use super::session::Session;
 use crate::analysis::verification::Relation;
 use crate::paths::RelativePath;
-use crate::store::{Alert, LedgerError, PixelDigest, Place};
+use crate::store::{Alert, Edge, LedgerError, PixelDigest, Place};
 use crate::units::PlaneIndex;
 
 /// A live plane beside another one in its series.
@@ -40,6 +42,30 @@ pub(super) fn look(session: &Session<'_>, plane_id: i64, place: &Place) -> Resul
                 tell(session, first, second)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Looks at the planes of edges that were written: they may come with a plane of other pixels.
+pub(super) fn look_at_edges(
+    session: &Session<'_>,
+    edges: &[Edge],
+    touched: &BTreeSet<PixelDigest>,
+) -> Result<(), LedgerError> {
+    let is_new = |edge: &&Edge| edge.relation == Relation::SameExposureMapped && touched.contains(&edge.a);
+    // from either end the other is seen
+    let digests: BTreeSet<_> = edges.iter().filter(is_new).map(|edge| edge.a).collect();
+    for digest in digests {
+        let planes = session.rows(
+            "SELECT id, file_id, t, p, z, c, field, lane, series_t, series_z, is_stacked FROM plane \
+             WHERE digest = ?1 AND is_live = 1 AND is_stacked = 1 ORDER BY id",
+            [digest],
+            |row| {
+                let mut column = Columns::new(row);
+                Ok((column.next()?, column.place()?))
+            },
+        )?;
+        planes.iter().try_for_each(|(plane_id, place)| look(session, *plane_id, place))?;
     }
     Ok(())
 }

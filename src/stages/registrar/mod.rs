@@ -14,9 +14,7 @@ use std::sync::Arc;
 use crate::actor::{CpuPool, IoPool, Stage, StageError, StageOutbox};
 use crate::messages::{FileContext, HashedImage, Nuclei, RegisteredImage, VerifiedImage};
 use crate::stages::figures;
-use crate::store::{
-    Identity, LedgerError, LedgerHandle, LedgerReader, PixelsOf, Registrable, RegistrablePlane, View, wait,
-};
+use crate::store::{Identity, LedgerError, LedgerReader, PixelsOf, Registrable, RegistrablePlane, View};
 use crate::units::PlaneIndex;
 use desk::{Desk, Own};
 use fields::Fields;
@@ -28,16 +26,11 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Loads the fields that the ledger holds, after everything that is on its way there. Blocks.
+    /// Loads the fields that the ledger holds. Blocks.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn load(
-        ledger: &LedgerHandle,
-        reader: LedgerReader,
-        (cpu, io): (CpuPool, IoPool),
-    ) -> Result<Self, LedgerError> {
-        wait(|reply| ledger.catch_up(reply))?;
+    pub fn load(reader: LedgerReader, (cpu, io): (CpuPool, IoPool)) -> Result<Self, LedgerError> {
         let mut fields = Fields::default();
         reader.registrable_planes(|plane| fields.load(plane))?;
         Ok(Self { fields, desk: Desk::new(reader, cpu, io) })

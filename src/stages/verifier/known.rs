@@ -6,6 +6,7 @@ use crate::analysis::hashing::{Code256, PixelDigest};
 use crate::analysis::verification::{CandidateIndex, VerificationSettings};
 use crate::messages::HashedImage;
 use crate::store::{ExactMatch, Place};
+use crate::units::PlaneIndex;
 
 /// The first half of a pixel digest: 128 bits tell planes apart as surely and take half the memory.
 type DigestKey = [u8; 16];
@@ -36,8 +37,9 @@ impl Class {
 pub(super) struct Known {
     /// Where it stands.
     pub(super) place: Place,
-    /// Whether its container is the first of those equal byte for byte: one of each is compared with.
-    pub(super) is_exemplar: bool,
+    /// A number that it shares with planes of equal pixels in containers that are equal byte for byte: one of them is
+    /// compared with.
+    pub(super) bytes: i64,
 }
 
 /// Two classes that look alike.
@@ -52,25 +54,48 @@ pub(super) struct Pixels {
     pub(super) places: Vec<Place>,
 }
 
+/// A plane whose look-alikes are to be found.
+pub(super) type Wanted = (PixelDigest, Place, Code256);
+
+/// What is to be done for a plane that was taken in.
+pub(super) struct Taken {
+    /// What it is to be verified with.
+    pub(super) pairs: Vec<Pair>,
+    /// The planes of its container, for what was put off until that was complete, which it is now.
+    pub(super) put_off: Vec<Wanted>,
+}
+
 /// Every live plane of the ledger, and those on their way there.
 #[derive(Default)]
 pub(super) struct KnownPlanes {
     classes: Vec<Class>,
     by_digest: HashMap<DigestKey, u32>,
+    /// The class of each plane.
+    by_place: HashMap<(i64, PlaneIndex), u32>,
     codes: CandidateIndex,
     /// Pairs of classes, the lower number first, that were verified or are being verified.
     verified: HashSet<(u32, u32)>,
     /// Containers that grew when their planes were done: pairs with these are put off until they are complete.
     growing: HashSet<i64>,
+    /// Numbers for containers that are not in the ledger as they are now: these are below 0, the ledger's above.
+    n_unnumbered: i64,
 }
 
 impl KnownPlanes {
+    /// The planes with these pixels but the one at `place`: one of each set of containers that are equal byte for byte.
+    pub(super) fn exemplars(&self, digest: &PixelDigest, place: &Place) -> Vec<Place> {
+        let mut seen = HashSet::new();
+        let others = self.of_digest(digest).iter().filter(|known| !is_same(known, place));
+        others.filter(|known| seen.insert(known.bytes)).map(|known| known.place).collect()
+    }
+
     /// The planes with these pixels.
     pub(super) fn of_digest(&self, digest: &PixelDigest) -> &[Known] {
         self.by_digest.get(&key_of(digest)).map_or(&[], |class| &self.classes[*class as usize].planes)
     }
 
-    /// Makes a plane known. `code` finds its look-alikes; without one they are not looked for.
+    /// Makes a plane known, in place of what it was before. `code` finds its look-alikes; without one they are not
+    /// looked for.
     pub(super) fn add(&mut self, digest: PixelDigest, known: Known, code: Option<Code256>) {
         let n_classes = u32::try_from(self.classes.len()).expect("fewer classes than memory holds");
         let class = *self.by_digest.entry(key_of(&digest)).or_insert(n_classes);
@@ -80,28 +105,58 @@ impl KnownPlanes {
                 self.codes.insert(class.into(), code);
             }
         }
-        let planes = &mut self.classes[class as usize].planes;
-        match planes.iter_mut().find(|plane| is_same(plane, &known.place)) {
-            Some(plane) => plane.place = known.place,
-            None => planes.push(known),
+        self.forget(&known.place);
+        self.by_place.insert(key_at(&known.place), class);
+        self.classes[class as usize].planes.push(known);
+    }
+
+    /// Forgets what a plane was.
+    fn forget(&mut self, place: &Place) {
+        if let Some(class) = self.by_place.remove(&key_at(place)) {
+            self.classes[class as usize].planes.retain(|known| !is_same(known, place));
         }
     }
 
-    /// Makes a plane known that is on its way into the ledger: the pairs that are to be verified for it.
-    pub(super) fn take_in(&mut self, image: &HashedImage, place: Place, matches: &[ExactMatch]) -> Vec<Pair> {
-        let mut pairs = Vec::new();
-        if !image.features.is_blank() {
-            let is_back = self.of_digest(&image.digest).iter().any(|known| is_same(known, &place));
-            let is_exemplar = !matches.iter().any(|found| found.same_bytes);
-            self.add(image.digest, Known { place, is_exemplar }, Some(image.features.code));
-            pairs = self.look_alikes((&image.digest, &place), &image.features.code, is_back);
-        }
-        if image.file.container_complete {
-            pairs.extend(self.put_off_until_complete(place.file_id));
+    /// Makes a plane known that is on its way into the ledger. `place_at` says where the planes of its container stand.
+    pub(super) fn take_in(
+        &mut self,
+        image: &HashedImage,
+        place_at: impl Fn(PlaneIndex) -> Place,
+        matches: &[ExactMatch],
+    ) -> Taken {
+        let place = place_at(image.index);
+        let was_growing = if image.file.container_complete {
+            self.growing.remove(&place.file_id)
         } else {
             self.add_growing(place.file_id);
+            false
+        };
+        let renewed = if was_growing { self.renew_places(place.file_id, place_at) } else { Vec::new() };
+        let mut pairs = Vec::new();
+        if image.features.is_blank() {
+            self.forget(&place);
+        } else {
+            let class = self.by_digest.get(&key_of(&image.digest));
+            let is_back = class.is_some() && self.by_place.get(&key_at(&place)) == class;
+            let bytes = self.number_of_bytes(&image.digest, matches);
+            self.add(image.digest, Known { place, bytes }, Some(image.features.code));
+            pairs = self.look_alikes((&image.digest, &place), &image.features.code, is_back);
         }
-        pairs
+        Taken { pairs, put_off: renewed }
+    }
+
+    /// The number that stands for the bytes of a container, with one of whose planes these are equal.
+    fn number_of_bytes(&mut self, digest: &PixelDigest, matches: &[ExactMatch]) -> i64 {
+        let is_copy = |known: &&Known| {
+            matches.iter().any(|found| {
+                found.same_bytes && key_at(&known.place) == (found.other_file_id, found.other_index)
+            })
+        };
+        let known = self.of_digest(digest).iter().find(is_copy).map(|known| known.bytes);
+        known.unwrap_or_else(|| {
+            self.n_unnumbered += 1;
+            -self.n_unnumbered
+        })
     }
 
     /// Notes that the ledger holds the verdict of a pair.
@@ -117,25 +172,23 @@ impl KnownPlanes {
         self.growing.insert(file_id);
     }
 
-    /// What was put off until a container is complete, which it is now.
-    pub(super) fn put_off_until_complete(&mut self, file_id: i64) -> Vec<Pair> {
-        if !self.growing.remove(&file_id) {
-            return Vec::new();
+    /// A container says only at its end what its planes are a series of. Gives one of its planes for each class.
+    fn renew_places(&mut self, file_id: i64, place_at: impl Fn(PlaneIndex) -> Place) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        for class in &mut self.classes {
+            let mut first = None;
+            for known in class.planes.iter_mut().filter(|known| known.place.file_id == file_id) {
+                known.place = place_at(known.place.index);
+                first = first.or(Some(known.place));
+            }
+            wanted.extend(first.zip(class.code).map(|(place, code)| (class.digest, place, code)));
         }
-        let of_class = |class: &Class| {
-            let place =
-                class.planes.iter().map(|known| known.place).find(|place| place.file_id == file_id)?;
-            Some((class.digest, place, class.code?))
-        };
-        let planes: Vec<_> = self.classes.iter().filter_map(of_class).collect();
-        planes
-            .iter()
-            .flat_map(|(digest, place, code)| self.look_alikes((digest, place), code, false))
-            .collect()
+        wanted
     }
 
     /// What is to be verified with a plane that is known; each pair is given once, unless the plane `is_back`: then
-    /// what was found of it may have been lost.
+    /// what was found of it may have been lost. A pair is put off while all planes of either side lie in containers that
+    /// grow.
     pub(super) fn look_alikes(
         &mut self,
         (digest, place): (&PixelDigest, &Place),
@@ -153,7 +206,7 @@ impl KnownPlanes {
                 continue;
             }
             let pair = (own.min(other), own.max(other));
-            if !is_back && self.verified.contains(&pair) {
+            if !is_back && self.verified.contains(&pair) || self.all_grow(own) || self.all_grow(other) {
                 continue;
             }
             self.verified.insert(pair);
@@ -163,6 +216,11 @@ impl KnownPlanes {
             }
         }
         found
+    }
+
+    fn all_grow(&self, class: u32) -> bool {
+        let planes = &self.classes[class as usize].planes;
+        planes.iter().all(|known| self.growing.contains(&known.place.file_id))
     }
 
     /// Lets a pair be verified again with the next copy of either.
@@ -186,11 +244,99 @@ fn is_worth_it(place: &Place, class: &Class, is_near: bool) -> bool {
 }
 
 /// Whether that is the plane of that place.
-pub(super) fn is_same(known: &Known, place: &Place) -> bool {
-    (known.place.file_id, known.place.index) == (place.file_id, place.index)
+fn is_same(known: &Known, place: &Place) -> bool {
+    key_at(&known.place) == key_at(place)
+}
+
+fn key_at(place: &Place) -> (i64, PlaneIndex) {
+    (place.file_id, place.index)
 }
 
 fn key_of(digest: &PixelDigest) -> DigestKey {
     let (head, _) = digest.0.split_first_chunk().expect("a digest has 32 bytes");
     *head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(file_id: i64, z: u32) -> Place {
+        let index = PlaneIndex { z, ..PlaneIndex::default() };
+        Place { file_id, index, field: None, lane: 0, t: 0, z: z.into(), is_stacked: z > 0 }
+    }
+
+    fn digest(byte: u8) -> PixelDigest {
+        PixelDigest([byte; 32])
+    }
+
+    /// All codes look alike.
+    const CODE: Code256 = Code256([7, 0, 0, 0]);
+
+    fn add(known: &mut KnownPlanes, byte: u8, place: Place, bytes: i64) {
+        known.add(digest(byte), Known { place, bytes }, Some(CODE));
+    }
+
+    /// The pairs of a plane, as the first bytes of the other digests.
+    fn pairs_of(known: &mut KnownPlanes, byte: u8, place: &Place) -> Vec<u8> {
+        let pairs = known.look_alikes((&digest(byte), place), &CODE, false);
+        pairs.iter().map(|[_, other]| other.digest.0[0]).collect()
+    }
+
+    #[test]
+    fn a_plane_that_is_another_now_leaves_its_place_to_its_copies() {
+        let mut known = KnownPlanes::default();
+        let (a, c, other) = (place(1, 0), place(2, 0), place(3, 0));
+        add(&mut known, 1, a, 5);
+        add(&mut known, 1, c, 5);
+        add(&mut known, 1, other, 6);
+        assert_eq!(known.exemplars(&digest(1), &place(9, 0)), [a, other], "one of equal bytes");
+        assert_eq!(known.exemplars(&digest(1), &a), [c, other], "never itself");
+        add(&mut known, 2, a, -1);
+        assert_eq!(known.exemplars(&digest(1), &place(9, 0)), [c, other]);
+        assert_eq!(known.of_digest(&digest(2)).len(), 1);
+        add(&mut known, 1, a, 6);
+        assert_eq!(known.of_digest(&digest(1)).len(), 3, "and back");
+        assert!(known.of_digest(&digest(2)).is_empty());
+    }
+
+    #[test]
+    fn a_plane_that_is_another_now_suppresses_no_pair() {
+        let mut known = KnownPlanes::default();
+        // 1 and 2 lie in one container
+        add(&mut known, 1, place(1, 0), 1);
+        add(&mut known, 2, place(1, 1), 1);
+        assert!(pairs_of(&mut known, 2, &place(1, 1)).is_empty());
+        add(&mut known, 3, place(1, 0), -1);
+        add(&mut known, 1, place(2, 0), 2);
+        assert_eq!(pairs_of(&mut known, 1, &place(2, 0)), [2, 3]);
+    }
+
+    #[test]
+    fn a_container_that_is_complete_is_compared_as_the_series_that_it_is() {
+        let mut known = KnownPlanes::default();
+        let before = |z| Place { is_stacked: false, ..place(1, z) };
+        add(&mut known, 1, before(1), 1);
+        add(&mut known, 2, before(2), 1);
+        assert!(pairs_of(&mut known, 2, &before(2)).is_empty());
+        let wanted = known.renew_places(1, |index| place(1, index.z));
+        let planes: Vec<_> =
+            wanted.iter().map(|(digest, place, _)| (digest.0[0], place.is_stacked)).collect();
+        assert_eq!(planes, [(1, true), (2, true)]);
+        assert_eq!(pairs_of(&mut known, 1, &place(1, 1)), [2], "a neighbour may be a stuck frame");
+    }
+
+    #[test]
+    fn a_pair_waits_until_either_side_lies_in_a_container_that_is_complete() {
+        let mut known = KnownPlanes::default();
+        add(&mut known, 1, place(1, 0), 1);
+        add(&mut known, 2, place(2, 0), 2);
+        known.add_growing(2);
+        assert!(pairs_of(&mut known, 2, &place(2, 0)).is_empty());
+        assert!(pairs_of(&mut known, 1, &place(1, 0)).is_empty());
+        // a copy that does not grow
+        add(&mut known, 2, place(3, 0), 3);
+        assert_eq!(pairs_of(&mut known, 2, &place(3, 0)), [1]);
+        assert!(pairs_of(&mut known, 2, &place(2, 0)).is_empty(), "once");
+    }
 }

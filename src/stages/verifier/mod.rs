@@ -4,28 +4,38 @@
 //! they are expected to look alike as planes of one series.
 
 mod bytes;
+mod desk;
 mod known;
 mod originals;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
 
 use self::bytes::{Compared, equal_files};
+use self::desk::Desk;
 use self::known::{Known, KnownPlanes};
 pub use self::originals::Means;
 use self::originals::Originals;
 use crate::actor::{CancelFlag, Stage, StageCounters, StageError, StageOutbox};
 use crate::analysis::hashing::{FEATURES_VERSION, PixelDigest, PlaneFeatures};
 use crate::analysis::verification::VERIFICATION_VERSION;
-use crate::messages::{HashedImage, VerifiedImage};
+use crate::messages::{HashedImage, Ticket, VerifiedImage};
 use crate::stages::figures;
 use crate::store::{ExactMatch, LedgerError, LedgerReader, Place};
+use crate::units::PlaneIndex;
 
 /// Finds copies.
 pub struct Verifier {
-    originals: Originals,
-    known: Arc<Mutex<KnownPlanes>>,
+    desk: Desk,
     compared: Compared,
+    /// Planes that wait for what was put off of their containers: others overtake them.
+    late: JoinSet<(Ticket, Result<VerifiedImage, StageError>)>,
 }
+
+/// How often is looked for planes that have waited.
+const LATE_LOOK: Duration = Duration::from_secs(1);
 
 impl Verifier {
     /// Loads what the ledger knows of all planes.
@@ -37,7 +47,7 @@ impl Verifier {
         reader.known_planes(|plane| {
             let features = plane.features.filter(|features| features.version == u32::from(FEATURES_VERSION));
             let features = features.and_then(|features| PlaneFeatures::from_bytes(&features.bytes).ok());
-            let entry = Known { place: plane.place, is_exemplar: plane.is_first_of_bytes };
+            let entry = Known { place: plane.place, bytes: plane.byte_class };
             known.add(PixelDigest(plane.digest), entry, features.map(|features| features.code));
         })?;
         reader.growing_files(|file_id| known.add_growing(file_id))?;
@@ -45,24 +55,27 @@ impl Verifier {
             known.add_verified(&PixelDigest(a), &PixelDigest(b));
         })?;
         let originals = Originals { reader: Arc::new(Mutex::new(reader)), means };
-        Ok(Self { originals, known: Arc::new(Mutex::new(known)), compared: Compared::default() })
+        let desk = Desk { originals, known: Arc::new(Mutex::new(known)) };
+        Ok(Self { desk, compared: Compared::default(), late: JoinSet::new() })
     }
 
-    /// The planes with the same pixels, one for each class of byte-identical containers.
+    /// Whether a plane of these pixels is known.
+    #[cfg(test)]
+    pub(crate) fn knows(&self, digest: &PixelDigest) -> bool {
+        !self.desk.known().of_digest(digest).is_empty()
+    }
+
+    /// Whether the containers of the planes with the same pixels are equal byte for byte.
     async fn exact_matches(
         &mut self,
         image: &HashedImage,
-        known: &[Known],
+        others: &[Place],
         counters: &Arc<StageCounters>,
     ) -> Result<Vec<ExactMatch>, StageError> {
-        let own = (image.file.claim.file_id, image.index);
-        let mut matches = Vec::new();
-        for other in known.iter().filter(|known| known.is_exemplar).map(|known| known.place) {
-            if (other.file_id, other.index) != own {
-                let same_bytes = self.same_bytes(image, other.file_id, counters).await?;
-                let found = ExactMatch { other_file_id: other.file_id, other_index: other.index, same_bytes };
-                matches.push(found);
-            }
+        let mut matches = Vec::with_capacity(others.len());
+        for other in others {
+            let same_bytes = self.same_bytes(image, other.file_id, counters).await?;
+            matches.push(ExactMatch { other_file_id: other.file_id, other_index: other.index, same_bytes });
         }
         Ok(matches)
     }
@@ -82,7 +95,7 @@ impl Verifier {
         if let Some(known) = self.compared.get(pair) {
             return Ok(known);
         }
-        let (originals, own) = (self.originals.clone(), image.ticket.absolute_path());
+        let (originals, own) = (self.desk.originals.clone(), image.ticket.absolute_path());
         let counters = counters.clone();
         let compare = move |cancelled: &CancelFlag| {
             let Some(other) = originals.path_of(other_file_id)? else { return Ok(false) };
@@ -93,7 +106,7 @@ impl Verifier {
             };
             Ok::<_, LedgerError>(equal_files(&own, &other, go_on).unwrap_or(false))
         };
-        let same = self.originals.means.io.run(compare).await?.map_err(StageError::fatal)?;
+        let same = self.desk.originals.means.io.run(compare).await?.map_err(StageError::fatal)?;
         self.compared.put(pair, same);
         Ok(same)
     }
@@ -105,38 +118,83 @@ impl Stage for Verifier {
     type Output = VerifiedImage;
 
     async fn process(&mut self, image: HashedImage, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
-        let place = place_of(&image);
+        self.send_late(out).await?;
         let mut matches = Vec::new();
         if !image.features.is_blank() {
-            let known = lock(&self.known).of_digest(&image.digest).to_vec();
-            matches = self.exact_matches(&image, &known, out.counters()).await?;
+            let others = self.desk.known().exemplars(&image.digest, &place_of(&image, image.index));
+            matches = self.exact_matches(&image, &others, out.counters()).await?;
         }
-        let pairs = lock(&self.known).take_in(&image, place, &matches);
-        if pairs.is_empty() {
-            return out.send(VerifiedImage { image, matches, edges: Vec::new() }).await;
+        let desk = self.desk.clone();
+        let take_in = move |_: &_| {
+            let taken = desk.known().take_in(&image, |index| place_of(&image, index), &matches);
+            (VerifiedImage { image, matches, edges: Vec::new() }, taken)
+        };
+        let (image, taken) = self.desk.originals.means.cpu.run(take_in).await?;
+        let (ticket, counters) = (image.image.ticket.clone(), out.counters().clone());
+        if !taken.put_off.is_empty() {
+            let work = counters.begin_work();
+            let verified = self.desk.clone().verify(image, taken, counters);
+            self.late.spawn(async move {
+                let _work = work;
+                (ticket, verified.await)
+            });
+            return Ok(());
         }
-        let (originals, known, counters) =
-            (self.originals.clone(), self.known.clone(), out.counters().clone());
-        out.send_when(image.ticket.clone(), async move {
-            let (edges, put_off) = originals.verify_all(&image, &pairs, &counters).await?;
-            let unread =
-                edges.iter().filter(|edge| edge.version == 0).map(|edge| [edge.a, edge.b].map(PixelDigest));
-            unread.chain(put_off).for_each(|[a, b]| lock(&known).forget_verified(&a, &b));
-            Ok(Some(VerifiedImage { image, matches, edges }))
-        })
-        .await
+        if taken.pairs.is_empty() {
+            return out.send(image).await;
+        }
+        let verified = self.desk.clone().verify(image, taken, counters);
+        out.send_when(ticket, async move { verified.await.map(Some) }).await
+    }
+
+    fn tick_period(&self) -> Option<Duration> {
+        Some(LATE_LOOK)
+    }
+
+    async fn tick(&mut self, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
+        self.send_late(out).await
+    }
+
+    async fn finish(&mut self, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
+        let counters = out.counters().clone();
+        loop {
+            let ended = {
+                let _wait = counters.protect();
+                self.late.join_next().await
+            };
+            let Some(ended) = ended else { return Ok(()) };
+            send_ended(ended, out).await?;
+        }
     }
 }
 
-/// Where a plane stands in its series, as the ledger will have it.
-fn place_of(image: &HashedImage) -> Place {
-    let file = &image.file;
-    let own = figures::plane_identity(&file.identity, &file.metadata, image.index);
-    let identity = own.completed_by(&figures::file_identity(&file.identity));
-    let ticket = &image.ticket;
-    Place::new((file.claim.file_id, &ticket.root.name), &ticket.path, image.index, &identity)
+impl Verifier {
+    /// Sends the planes that have waited long enough.
+    async fn send_late(&mut self, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
+        while let Some(ended) = self.late.try_join_next() {
+            send_ended(ended, out).await?;
+        }
+        Ok(())
+    }
 }
 
-fn lock(known: &Mutex<KnownPlanes>) -> std::sync::MutexGuard<'_, KnownPlanes> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
+async fn send_ended(
+    ended: Result<(Ticket, Result<VerifiedImage, StageError>), JoinError>,
+    out: &mut StageOutbox<Verifier>,
+) -> Result<(), StageError> {
+    let (ticket, verified) = ended.map_err(StageError::fatal)?;
+    match verified {
+        Ok(image) => out.send(image).await,
+        Err(StageError::Item(reason) | StageError::Panicked(reason)) => out.reject(ticket, reason).await,
+        Err(fatal) => Err(fatal),
+    }
+}
+
+/// Where a plane of the same container stands in its series, as the ledger will have it.
+fn place_of(image: &HashedImage, index: PlaneIndex) -> Place {
+    let file = &image.file;
+    let own = figures::plane_identity(&file.identity, &file.metadata, index);
+    let identity = own.completed_by(&figures::file_identity(&file.identity));
+    let ticket = &image.ticket;
+    Place::new((file.claim.file_id, &ticket.root.name), &ticket.path, index, &identity)
 }

@@ -2,22 +2,22 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::known::Pair;
-use crate::actor::{ByteBudget, CpuPool, IoPool, JobError, StageCounters, StageError};
+use crate::actor::{ByteBudget, CpuPool, IoPool, JobError, OverBudget, StageCounters, StageError};
 use crate::analysis::hashing::{self, FEATURES_VERSION, PixelDigest, PlaneFeatures};
 use crate::analysis::verification::{
     self, Relation, VERIFICATION_VERSION, Verdict, VerificationSettings, scratch_bytes,
 };
 use crate::formats::{self, Container, FormatError, FormatErrorKind, Limits, Plane, PlaneEntry};
-use crate::messages::HashedImage;
-use crate::store::{Edge, LedgerError, LedgerReader, Place};
+use crate::store::{Edge, LedgerError, LedgerHandle, LedgerReader, Place};
 use crate::units::PlaneIndex;
 
 /// What it takes to read originals again and to compare them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Means {
     /// Threads that read files.
     pub io: IoPool,
@@ -27,6 +27,8 @@ pub struct Means {
     pub budget: ByteBudget,
     /// What a container may claim.
     pub limits: Limits,
+    /// Where edges go that no plane waits for.
+    pub ledger: LedgerHandle,
     /// Where each root lies now.
     pub roots: Arc<HashMap<i64, PathBuf>>,
 }
@@ -56,25 +58,47 @@ enum OriginalError {
     Growing,
     #[error("the original cannot be read again: {0}")]
     Format(FormatError),
+    #[error("too large to be compared: {0}")]
+    TooLarge(OverBudget),
+    #[error("a fault of scopewatch itself: {0}")]
+    Panicked(String),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
 
 /// What came of a pair.
+#[derive(Debug, PartialEq)]
 enum Verified {
     Edge(Edge),
-    /// It could not be read, and why.
+    /// It cannot be read, and why.
     Unread(String),
-    /// One of the two lies in a container that still grows.
+    /// One of the two cannot be read now: it lies in a container that still grows or has changed, or reading failed.
     PutOff,
 }
 
+/// Why a side of a pair could not be read.
+struct Failed {
+    side: usize,
+    /// The plane that was opened; none where no plane of the side could be.
+    place: Option<Place>,
+    error: OriginalError,
+}
+
 impl OriginalError {
-    fn into_verified(self) -> Result<Verified, StageError> {
+    /// Whether it may be better later.
+    fn is_passing(&self) -> bool {
         match self {
-            Self::Ledger(error) => Err(StageError::fatal(error)),
-            Self::Growing => Ok(Verified::PutOff),
-            error => Ok(Verified::Unread(error.to_string())),
+            Self::Changed | Self::Growing | Self::Panicked(_) => true,
+            Self::Format(error) => error.kind == FormatErrorKind::Io,
+            Self::Gone | Self::TooLarge(_) | Self::Ledger(_) => false,
+        }
+    }
+
+    /// A panic of a job concerns its pair alone.
+    fn from_job(error: JobError) -> Result<Self, StageError> {
+        match error {
+            JobError::Panicked(message) => Ok(Self::Panicked(message)),
+            JobError::Stopped => Err(StageError::fatal(error)),
         }
     }
 }
@@ -89,17 +113,18 @@ impl From<FormatError> for OriginalError {
 type Seen = (Plane, PlaneFeatures, PixelDigest);
 
 impl Originals {
-    /// The edges between planes and their look-alikes, in their order. A pair that cannot be read is uncertain; one of
-    /// a container that still grows is put off: its digests are the second answer.
+    /// The edges between planes and their look-alikes, in their order. `own` is the plane at hand, of which the ledger
+    /// holds no features yet. A pair that cannot be read is uncertain; one that cannot be read now is put off: its
+    /// digests are the second answer.
     pub(super) async fn verify_all(
         &self,
-        image: &HashedImage,
+        own: (PixelDigest, &PlaneFeatures),
         look_alikes: &[Pair],
         counters: &Arc<StageCounters>,
     ) -> Result<(Vec<Edge>, Vec<[PixelDigest; 2]>), StageError> {
         let (mut edges, mut put_off) = (Vec::with_capacity(look_alikes.len()), Vec::new());
         for pair in look_alikes {
-            match self.verify(pair, image, counters).await? {
+            match self.verify(pair, own, counters).await? {
                 Verified::Edge(edge) => edges.push(edge),
                 Verified::Unread(reason) => edges.push(unread(pair, reason)),
                 Verified::PutOff => put_off.push([pair[0].digest, pair[1].digest]),
@@ -109,48 +134,78 @@ impl Originals {
         Ok((edges, put_off))
     }
 
+    /// Verifies a pair by the first copies of either side that can be read.
     async fn verify(
         &self,
         pair: &Pair,
-        image: &HashedImage,
+        own: (PixelDigest, &PlaneFeatures),
         counters: &Arc<StageCounters>,
     ) -> Result<Verified, StageError> {
-        let (this, [one, two]) = (self.clone(), pair.clone());
-        let opened = self
-            .means
-            .io
-            .run(move |_| Ok::<_, OriginalError>([this.open_any(&one.places)?, this.open_any(&two.places)?]));
-        let [(one, one_place), (two, two_place)] = match opened.await? {
-            Ok(opened) => opened,
-            Err(error) => return error.into_verified(),
+        let mut pair = pair.clone();
+        let mut may_pass = false;
+        loop {
+            let Failed { side, place, error } = match self.try_verify(&pair, own, counters).await? {
+                Ok(edge) => return Ok(Verified::Edge(edge)),
+                Err(failed) => *failed,
+            };
+            if let OriginalError::Ledger(error) = error {
+                return Err(StageError::fatal(error));
+            }
+            may_pass |= error.is_passing();
+            let places = &mut pair[side].places;
+            places.retain(|other| place.is_some_and(|place| *other != place));
+            if places.is_empty() {
+                return Ok(if may_pass { Verified::PutOff } else { Verified::Unread(error.to_string()) });
+            }
+        }
+    }
+
+    async fn try_verify(
+        &self,
+        pair: &Pair,
+        own: (PixelDigest, &PlaneFeatures),
+        counters: &Arc<StageCounters>,
+    ) -> Result<Result<Edge, Box<Failed>>, StageError> {
+        let failed = |side, place, error| Box::new(Failed { side, place, error });
+        let whole = |error| failed(0, None, error);
+        let (this, sides) = (self.clone(), pair.clone());
+        let opened = self.means.io.run(move |_| {
+            let open =
+                |side: usize| this.open_any(&sides[side].places).map_err(|error| failed(side, None, error));
+            Ok([open(0)?, open(1)?])
+        });
+        let [(one, one_place), (two, two_place)] = match opened.await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(failed)) => return Ok(Err(failed)),
+            Err(error) => return Ok(Err(whole(OriginalError::from_job(error)?))),
         };
         let permit = {
             let _wait = counters.protect();
             match self.means.budget.acquire(bytes_needed(&one.entry, &two.entry)).await {
                 Ok(permit) => permit,
-                Err(error) => return Ok(Verified::Unread(format!("too large to be compared: {error}"))),
+                Err(error) => return Ok(Err(whole(OriginalError::TooLarge(error)))),
             }
         };
         let digests = [pair[0].digest, pair[1].digest];
-        // of the plane that is at hand the ledger holds no features yet
-        let at_hand = digests.map(|digest| (digest == image.digest).then(|| image.features.clone()));
+        let at_hand = digests.map(|digest| (digest == own.0).then(|| own.1.clone()));
         let this = self.clone();
         // the permit goes with the pixels: if the line is taken down, the memory counts until they have gone
         let read = self.means.io.run(move |_| {
-            let read = || {
-                let [own, other] = at_hand;
-                let features = |known: Option<_>, place| {
-                    known.map_or_else(|| this.features_of(place), |known| Ok(Some(known)))
+            let [one_at_hand, two_at_hand] = at_hand;
+            let read = |side: usize, original: Original, place: Place, at_hand: Option<PlaneFeatures>| {
+                let read = || {
+                    let plane = original.read(&digests[side])?;
+                    Ok((plane, at_hand.map_or_else(|| this.features_of(&place), |known| Ok(Some(known)))?))
                 };
-                let one = (one.read(&digests[0])?, features(own, &one_place)?);
-                Ok::<_, OriginalError>([one, (two.read(&digests[1])?, features(other, &two_place)?)])
+                read().map_err(|error| failed(side, Some(place), error))
             };
-            (permit, read())
+            let one = read(0, one, one_place, one_at_hand);
+            (permit, one.and_then(|one| Ok([one, read(1, two, two_place, two_at_hand)?])))
         });
-        let (permit, read) = read.await?;
-        let [one, two] = match read {
-            Ok(read) => read,
-            Err(error) => return error.into_verified(),
+        let (permit, [one, two]) = match read.await {
+            Ok((permit, Ok(read))) => (permit, read),
+            Ok((_, Err(failed))) => return Ok(Err(failed)),
+            Err(error) => return Ok(Err(whole(OriginalError::from_job(error)?))),
         };
         let compared = self.means.cpu.run(move |_| {
             let seen = |(plane, known): (Plane, Option<PlaneFeatures>), digest| {
@@ -162,22 +217,20 @@ impl Originals {
             edge
         });
         match compared.await {
-            // the planes themselves are good
-            Err(JobError::Panicked(message)) => {
-                Ok(Verified::Unread(format!("a fault of scopewatch itself: {message}")))
-            }
-            edge => Ok(Verified::Edge(edge?)),
+            Ok(edge) => Ok(Ok(edge)),
+            Err(error) => Ok(Err(whole(OriginalError::from_job(error)?))),
         }
     }
 
-    /// Opens the first plane of these that is still there.
+    /// Opens the first plane of these that is still there; else says what may pass, if anything does.
     fn open_any(&self, places: &[Place]) -> Result<(Original, Place), OriginalError> {
         let mut error = OriginalError::Gone;
         for place in places {
             let Some(path) = self.path_of(place.file_id)? else { continue };
             match open(path, place.index, &self.means.limits) {
                 Ok(original) => return Ok((original, *place)),
-                Err(other) => error = other,
+                Err(other) if !error.is_passing() => error = other,
+                Err(_) => {}
             }
         }
         Err(error)
@@ -209,7 +262,10 @@ impl Original {
 }
 
 fn open(path: PathBuf, index: PlaneIndex, limits: &Limits) -> Result<Original, OriginalError> {
-    let file = File::open(path).map_err(|_| OriginalError::Gone)?;
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => OriginalError::Gone,
+        _ => OriginalError::Format(error.into()),
+    })?;
     let container = formats::open(Box::new(file), limits)?;
     let position = container.planes().iter().position(|entry| entry.index == index && !entry.missing);
     let position = position.ok_or(OriginalError::Changed)?;
@@ -264,5 +320,81 @@ fn unread([one, two]: &Pair, reason: String) -> Edge {
         a_in_b: None,
         reason,
         version: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::path::Path;
+
+    use super::*;
+    use crate::analysis::synthesis::Random;
+    use crate::formats::Samples;
+    use crate::formats::tiff::{WriteOptions, encode};
+    use crate::stages::verifier::known::Pixels;
+    use crate::store::Identity;
+    use crate::store::test_support::Scratch;
+
+    fn noise(seed: u64) -> Plane {
+        let mut random = Random::new(seed);
+        let samples = (0..64 * 64).map(|_| random.bits() as u8).collect();
+        Plane { height: 64, width: 64, n_samples: 1, samples: Samples::Uint8(samples) }
+    }
+
+    fn write(path: &Path, plane: &Plane) {
+        std::fs::write(path, encode(std::slice::from_ref(plane), &WriteOptions::default()).unwrap()).unwrap();
+    }
+
+    /// A plane of the ledger in a file of that name.
+    fn place(scratch: &Scratch, name: &str) -> Place {
+        let claimed = scratch.claim(name, 1, 1);
+        let path = crate::paths::RelativePath::new(name);
+        Place::new((claimed.ticket.file_id, "root"), &path, PlaneIndex::default(), &Identity::default())
+    }
+
+    fn pixels(plane: &Plane, places: &[Place]) -> Pixels {
+        Pixels { digest: hashing::pixel_digest(plane), places: places.to_vec() }
+    }
+
+    fn originals(scratch: &Scratch, folder: &Path) -> Originals {
+        let means = Means {
+            io: IoPool::new(NonZeroUsize::MIN),
+            cpu: CpuPool::new(NonZeroUsize::MIN).unwrap(),
+            budget: ByteBudget::new(64 << 20),
+            limits: Limits::default(),
+            ledger: scratch.handle(),
+            roots: Arc::new(HashMap::from([(scratch.root_id, folder.to_owned())])),
+        };
+        Originals { reader: Arc::new(Mutex::new(scratch.reader())), means }
+    }
+
+    #[tokio::test]
+    async fn the_next_copy_stands_in_for_one_that_changed_and_only_what_is_gone_for_good_is_uncertain() {
+        let (scratch, folder) = (Scratch::new(), tempfile::tempdir().unwrap());
+        let [a, copy, other] = ["a.tif", "copy.tif", "other.tif"].map(|name| place(&scratch, name));
+        let (own, second) = (noise(1), noise(2));
+        let at = |name: &str| folder.path().join(name);
+        // rewritten since it was read
+        write(&at("a.tif"), &noise(3));
+        write(&at("copy.tif"), &own);
+        write(&at("other.tif"), &second);
+        let originals = originals(&scratch, folder.path());
+        let features = hashing::plane_features(&second);
+        let counters = StageCounters::alone("verifier");
+        let other = pixels(&second, &[other]);
+        let verify = async |places: &[Place]| {
+            let pair = [pixels(&own, places), other.clone()];
+            originals.verify(&pair, (other.digest, &features), &counters).await.unwrap()
+        };
+        assert!(matches!(verify(&[a, copy]).await, Verified::Edge(_)));
+        assert_eq!(verify(&[a]).await, Verified::PutOff, "its new pixels are on their way");
+        std::fs::remove_file(at("a.tif")).unwrap();
+        let gone = Verified::Unread("the original cannot be found any more".into());
+        assert_eq!(verify(&[a]).await, gone);
+        assert!(matches!(verify(&[a, copy]).await, Verified::Edge(_)));
+        // a folder can be opened, reading it fails
+        std::fs::create_dir(at("a.tif")).unwrap();
+        assert_eq!(verify(&[a]).await, Verified::PutOff);
     }
 }

@@ -1,0 +1,175 @@
+//! Where pairs of look-alikes are verified: those of one plane, and in portions what was put off of a container.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::known::{KnownPlanes, Pair, Taken, Wanted};
+use super::originals::Originals;
+use crate::actor::{StageCounters, StageError};
+use crate::analysis::hashing::{PixelDigest, PlaneFeatures};
+use crate::messages::VerifiedImage;
+use crate::store::{Edge, LedgerError};
+
+/// Pairs whose verdicts are written down together.
+const PAIRS_AT_ONCE: usize = 64;
+
+/// What verifying takes; clones share it.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub(super) originals: Originals,
+    pub(super) known: Arc<Mutex<KnownPlanes>>,
+}
+
+impl Desk {
+    /// What is known, alone with it.
+    pub(super) fn known(&self) -> std::sync::MutexGuard<'_, KnownPlanes> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Verifies what is to be verified for a plane. What was put off of its container comes first and is written down at
+    /// once: a plane that is not done is read again after a `kill -9`, and what was put off is asked for again with it.
+    pub(super) async fn verify(
+        self,
+        mut image: VerifiedImage,
+        Taken { pairs, put_off }: Taken,
+        counters: Arc<StageCounters>,
+    ) -> Result<VerifiedImage, StageError> {
+        let own = (image.image.digest, &image.image.features);
+        let mut portion = Vec::new();
+        for wanted in put_off {
+            portion.extend(self.look_alikes(wanted).await?);
+            counters.progress();
+            if portion.len() >= PAIRS_AT_ONCE {
+                self.verify_portion(own, std::mem::take(&mut portion), &counters).await?;
+            }
+        }
+        self.verify_portion(own, portion, &counters).await?;
+        image.edges = self.verify_pairs(own, &pairs, &counters).await?;
+        Ok(image)
+    }
+
+    /// Searches all codes, off the runtime's workers.
+    async fn look_alikes(&self, (digest, place, code): Wanted) -> Result<Vec<Pair>, StageError> {
+        let this = self.clone();
+        let search = move |_: &_| this.known().look_alikes((&digest, &place), &code, false);
+        Ok(self.originals.means.cpu.run(search).await?)
+    }
+
+    async fn verify_portion(
+        &self,
+        own: (PixelDigest, &PlaneFeatures),
+        pairs: Vec<Pair>,
+        counters: &Arc<StageCounters>,
+    ) -> Result<(), StageError> {
+        let edges = self.verify_pairs(own, &pairs, counters).await?;
+        if edges.is_empty() {
+            return Ok(());
+        }
+        // a ledger that waits for space is no hang of ours
+        let _wait = counters.protect();
+        let (sender, receiver) = oneshot::channel();
+        // whoever asked may have been stopped
+        let reply = Box::new(move |answer| drop(sender.send(answer)));
+        self.originals.means.ledger.save_edges(edges, reply);
+        receiver.await.unwrap_or(Err(LedgerError::Closed)).map_err(StageError::fatal)
+    }
+
+    async fn verify_pairs(
+        &self,
+        own: (PixelDigest, &PlaneFeatures),
+        pairs: &[Pair],
+        counters: &Arc<StageCounters>,
+    ) -> Result<Vec<Edge>, StageError> {
+        let (edges, put_off) = self.originals.verify_all(own, pairs, counters).await?;
+        let unread = edges.iter().filter(|edge| edge.version == 0);
+        let unread = unread.map(|edge| [edge.a, edge.b].map(PixelDigest));
+        unread.chain(put_off).for_each(|[a, b]| self.known().forget_verified(&a, &b));
+        Ok(edges)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::actor::{ByteBudget, CpuPool, IoPool};
+    use crate::analysis::hashing;
+    use crate::analysis::identity::PlateIdentity;
+    use crate::formats::tiff::{WriteOptions, encode};
+    use crate::formats::{self, Limits, Plane, Samples};
+    use crate::messages::{FileContext, HashedImage, InWork, Nuclei};
+    use crate::paths::{RelativePath, Root};
+    use crate::stages::verifier::{Means, known::Known};
+    use crate::store::test_support::{Scratch, stat};
+    use crate::store::{FileTicket, Identity, Place};
+    use crate::units::{PlaneIndex, SampleType};
+
+    /// A plane at hand that looks like nothing.
+    fn image(claim: FileTicket) -> VerifiedImage {
+        let plane = Plane { height: 8, width: 8, n_samples: 1, samples: Samples::Uint8(vec![7; 64]) };
+        let bytes = encode(std::slice::from_ref(&plane), &WriteOptions::default()).unwrap();
+        let container = formats::open(Box::new(Cursor::new(bytes)), &Limits::default()).unwrap();
+        let root = Arc::new(Root { id: 1, name: "root".into(), path: "/data".into() });
+        let file = FileContext {
+            claim,
+            version: 1,
+            stat: stat(1),
+            metadata: container.metadata().clone(),
+            identity: PlateIdentity::default(),
+            container_complete: true,
+        };
+        let image = HashedImage {
+            ticket: InWork::default().ticket(&root, RelativePath::new("own.tif")).unwrap(),
+            file: Arc::new(file),
+            index: PlaneIndex::default(),
+            shape: [8, 8, 1],
+            sample_type: SampleType::Uint8,
+            digest: hashing::pixel_digest(&plane),
+            nuclei: Nuclei::NotSegmented("drawn".into()),
+            features: hashing::plane_features(&plane),
+        };
+        VerifiedImage { image, matches: Vec::new(), edges: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn what_was_put_off_stands_in_the_ledger_before_the_plane_that_waits_for_it() {
+        let scratch = Scratch::new();
+        let claims = ["a.tif", "b.tif"].map(|path| scratch.claim(path, 1, 1).ticket);
+        let mut known = KnownPlanes::default();
+        let wanted = [1, 2].map(|byte: u8| {
+            let claim = claims[usize::from(byte) - 1];
+            scratch.finish_plane(claim, 0, byte);
+            let path = RelativePath::new("drawn.tif");
+            let place =
+                Place::new((claim.file_id, "root"), &path, PlaneIndex::default(), &Identity::default());
+            let (digest, code) = (PixelDigest([byte; 32]), hashing::Code256([7; 4]));
+            known.add(digest, Known { place, bytes: byte.into() }, Some(code));
+            (digest, place, code)
+        });
+        let means = Means {
+            io: IoPool::new(NonZeroUsize::MIN),
+            cpu: CpuPool::new(NonZeroUsize::MIN).unwrap(),
+            budget: ByteBudget::new(1 << 20),
+            limits: Limits::default(),
+            ledger: scratch.handle(),
+            // no root is watched: the originals are gone, which is an edge of its own
+            roots: Arc::default(),
+        };
+        let originals = Originals { reader: Arc::new(Mutex::new(scratch.reader())), means };
+        let desk = Desk { originals, known: Arc::new(Mutex::new(known)) };
+        let taken = Taken { pairs: Vec::new(), put_off: wanted.to_vec() };
+        let own = image(scratch.claim("own.tif", 1, 1).ticket);
+        let verified = desk.verify(own, taken, StageCounters::alone("verifier")).await.unwrap();
+        assert!(verified.edges.is_empty());
+        let mut relations = Vec::new();
+        let visit = |pair: crate::store::PairListing| {
+            relations.push((pair.a.path, pair.b.path, pair.relation));
+            Ok::<_, LedgerError>(())
+        };
+        scratch.reader().each_pair(visit).unwrap();
+        assert_eq!(relations, [(RelativePath::new("a.tif"), RelativePath::new("b.tif"), "uncertain")]);
+    }
+}
