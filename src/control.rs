@@ -214,26 +214,22 @@ mod tests {
         assert_eq!(ask(folder.path()), None);
     }
 
-    /// What is said where whoever listens answers this and hangs up.
-    fn hung_up(answer: &'static str) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(folder.path().join(SOCKET_FILE)).unwrap();
-        let service = std::thread::spawn(move || {
-            use std::io::{BufRead, BufReader, Write};
-            let (mut stream, _) = listener.accept().unwrap();
-            BufReader::new(&stream).read_line(&mut String::new()).unwrap();
-            stream.write_all(answer.as_bytes()).unwrap();
-        });
-        let error = ask(folder.path(), &Request::Status).unwrap_err().to_string();
-        service.join().unwrap();
-        assert!(error.contains(SOCKET_FILE), "{error}");
-        error
-    }
-
     #[test]
     fn a_service_that_ends_while_it_is_asked_is_said_so() {
-        assert!(hung_up("").contains("ended before it answered"));
-        assert!(hung_up("{\"pid\":").contains("cannot read the answer"));
+        use std::io::{BufRead, BufReader, Write};
+        for (answer, expected) in [("", "ended before it answered"), ("{\"pid\":", "cannot read the answer")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let listener = UnixListener::bind(folder.path().join(SOCKET_FILE)).unwrap();
+            let service = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+            });
+            let error = ask(folder.path(), &Request::Status).unwrap_err().to_string();
+            service.join().unwrap();
+            assert!(error.contains(expected) && error.contains(SOCKET_FILE), "{error}");
+        }
     }
 
     #[test]

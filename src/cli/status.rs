@@ -103,9 +103,10 @@ fn roots(text: &mut String, roots: &Value) {
     for root in items(roots) {
         let [path, state, noticing] = ["path", "state", "noticing"].map(|key| plain(&root[key]));
         let state = if state == "offline" { "offline (is not there)".to_owned() } else { state };
-        let walked = (root["walks"] != 0)
-            .then(|| format!("{} files in {} folders", root["files"], root["folders"]))
-            .unwrap_or_default();
+        let walked = match root["walks"].as_u64() {
+            Some(1..) => format!("{} files in {} folders", root["files"], root["folders"]),
+            _ => String::new(),
+        };
         let parts: Vec<_> = [state, noticing, walked].into_iter().filter(|part| !part.is_empty()).collect();
         *text += &format!("root {path}: {}\n", parts.join(", "));
         for refusal in items(&root["refusals"]) {

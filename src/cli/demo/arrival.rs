@@ -19,9 +19,9 @@ const FILE_PAUSE: Duration = Duration::from_millis(120);
 /// From one frame of the growing file to the next.
 const FRAME_PAUSE: Duration = Duration::from_millis(900);
 /// How long the growing file waits, after its last frame, for its planes to be reported before it is finished.
-const FRAME_PATIENCE: Duration = Duration::from_secs(15);
+const FRAME_PATIENCE: Duration = Duration::from_secs(60);
 /// When the demo gives up waiting.
-const PATIENCE: Duration = Duration::from_secs(105);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// How long nothing must happen before everything counts as done.
 const CALM: Duration = Duration::from_millis(1500);
 const GLANCE: Duration = Duration::from_millis(50);
