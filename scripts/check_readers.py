@@ -6,8 +6,8 @@
 DIR is a folder made by `scopewatch synth`. Each file that its truth.json calls whole is read by the Python package
 `nd2` or `tifffile`: axes, shape, sample type, pixel size, channels, stage position, times and the SHA-256 of every plane
 must be those of the truth. With --scopewatch, `PROGRAM inspect --digests` must say the same. Damaged files must be
-refused or give other pixels. Prints what differs; exit status 0 when nothing does, 1 when something does, 2 when a package
-is missing.
+refused or give pixels that no whole file has, and `inspect` must refuse them. Prints what differs; exit status 0 when
+nothing does, 1 when something does or nothing was compared, 2 when a package is missing.
 """
 import argparse
 import hashlib
@@ -145,6 +145,24 @@ def inspected(program, folder, files):
     return wrong
 
 
+def not_refused(path, true, known):
+    """What a reader takes from a damaged file as if it were whole."""
+    try:
+        pixels = nd2.imread(path) if true["format"] == "nd2" else tifffile.imread(path)
+        planes = pixels.reshape(-1, *pixels.shape[-2:])
+    except Exception:  # whatever a reader raises is a refusal
+        return []
+    return ["a damaged plane reads as a whole one"] if known & {digest(plane) for plane in planes} else []
+
+
+def not_refused_by(program, path):
+    """The same of `inspect`."""
+    ended = subprocess.run([program, "inspect", "--json", "--digests", str(path)], capture_output=True, text=True)
+    answers = [json.loads(line) for line in ended.stdout.splitlines()]
+    refused = any("error" in part for line in answers for part in [line, *line.get("planes", [])])
+    return [] if refused and ended.returncode == 3 else ["inspect does not refuse it"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, metavar="DIR")
@@ -152,17 +170,24 @@ def main():
     arguments = parser.parse_args()
     truth = json.loads((arguments.folder / "truth.json").read_text())
     whole = [file for file in truth["files"] if file["condition"] == "whole"]
+    damaged = [file for file in truth["files"] if file["condition"] == "rejected"]
+    known = {plane["sha256"] for file in whole for plane in file["planes"]}
     wrong = {file["file"]: differences(arguments.folder / file["file"], file) for file in whole}
     if arguments.scopewatch:
         for file, found in inspected(arguments.scopewatch, arguments.folder, whole).items():
             wrong.setdefault(file, []).extend(found)
+    for file in damaged:
+        path = arguments.folder / file["file"]
+        found = wrong.setdefault(file["file"], not_refused(path, file, known))
+        if arguments.scopewatch:
+            found += not_refused_by(arguments.scopewatch, path)
     for file, found in wrong.items():
         for difference in found:
             print(f"{file}: {difference}")
     n_wrong = sum(bool(found) for found in wrong.values())
     n_planes = sum(len(file["planes"]) for file in whole)
-    print(f"{len(whole)} files with {n_planes} planes compared, {n_wrong} differ")
-    return 1 if n_wrong else 0
+    print(f"{len(whole)} files with {n_planes} planes compared, {len(damaged)} damaged ones, {n_wrong} differ")
+    return 1 if n_wrong or not whole else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,13 @@
 #!/usr/bin/env bash
 # Installs scopewatch as a systemd service, or takes it away again. Asks nothing, says each thing it does.
 set -euo pipefail
+here=$PWD
 cd "$(dirname "$0")/.."
+
+# a path as the caller means it: relative to where the script was called
+absolute() {
+    case $1 in /* | "") echo "$1" ;; *) echo "$here/$1" ;; esac
+}
 
 usage() {
     cat <<'USAGE'
@@ -36,8 +42,10 @@ while [ $# -gt 0 ]; do
 done
 [ -z "$purge" ] || [ -n "$uninstall" ] || { echo "error: --purge goes with --uninstall" >&2; exit 2; }
 case $prefix in /*) ;; *) echo "error: --prefix $prefix is not an absolute path" >&2; exit 2 ;; esac
+case $prefix in *[!A-Za-z0-9/._-]*) echo "error: --prefix $prefix: expected letters, digits and / . _ - only" >&2; exit 2 ;; esac
 
-dest=${DESTDIR:-}
+binary=$(absolute "$binary")
+dest=$(absolute "${DESTDIR:-}")
 dest=${dest%/}
 program=$prefix/bin/scopewatch
 unit=/etc/systemd/system/scopewatch.service
@@ -96,20 +104,27 @@ system() {
 }
 
 if [ -n "$uninstall" ]; then
-    if [ -e "$dest$unit" ]; then system systemctl disable --now scopewatch.service; fi
+    if [ -e "$dest$unit" ]; then
+        system systemctl disable --now scopewatch.service
+        # the program that was installed, whatever --prefix says now
+        installed=$(sed -n 's|^ExecStart=\(/[A-Za-z0-9/._-]*/bin/scopewatch\) .*|\1|p' "$dest$unit")
+        program=${installed:-$program}
+    fi
     for file in "$unit" "$users" "$folders" "$program"; do take_away "$file"; done
     system systemctl daemon-reload
     if [ -n "$purge" ]; then
         for folder in "$unit.d" /etc/scopewatch /var/lib/scopewatch /var/log/scopewatch; do take_away "$folder"; done
         if [ -z "$dest" ] && getent passwd scopewatch >/dev/null; then system userdel scopewatch; fi
     else
-        echo "kept: /etc/scopewatch, /var/lib/scopewatch, /var/log/scopewatch and the user scopewatch (--purge takes them away)"
+        kept="/etc/scopewatch, /var/lib/scopewatch, /var/log/scopewatch"
+        if [ -e "$dest$unit.d" ]; then kept="$unit.d, $kept"; fi
+        echo "kept: $kept and the user scopewatch (--purge takes them away)"
     fi
     echo "scopewatch is uninstalled"
     exit 0
 fi
 
-[ -n "$binary" ] || binary=${CARGO_TARGET_DIR:-target}/release/scopewatch
+[ -n "$binary" ] || binary=$(absolute "${CARGO_TARGET_DIR:-$PWD/target}")/release/scopewatch
 [ -x "$binary" ] || { echo "error: $binary is not there: build it (cargo build --release), or name it with --binary" >&2; exit 1; }
 
 act "installing $dest$program" put 0755 "$binary" "$program"

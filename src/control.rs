@@ -146,9 +146,7 @@ async fn serve(stream: tokio::net::UnixStream, watchtower: Watchtower) {
 pub fn ask(state_dir: &Path, request: &Request) -> std::io::Result<Option<Value>> {
     use std::io::{BufRead, BufReader, Error, ErrorKind, Write};
     let path = state_dir.join(SOCKET_FILE);
-    let named = |what: &str, error: &Error| {
-        Error::new(error.kind(), format!("{what} at {}: {error}", path.display()))
-    };
+    let named = |kind: ErrorKind, what: &str| Error::new(kind, format!("{what}: {}", path.display()));
     let stream = match std::os::unix::net::UnixStream::connect(&path) {
         Ok(stream) => stream,
         Err(error)
@@ -159,7 +157,7 @@ pub fn ask(state_dir: &Path, request: &Request) -> std::io::Result<Option<Value>
         {
             return Ok(None);
         }
-        Err(error) => return Err(named("cannot use the socket", &error)),
+        Err(error) => return Err(named(error.kind(), &format!("cannot use the socket ({error})"))),
     };
     stream.set_read_timeout(request.patience())?;
     stream.set_write_timeout(request.patience())?;
@@ -168,8 +166,25 @@ pub fn ask(state_dir: &Path, request: &Request) -> std::io::Result<Option<Value>
     let mut text = String::new();
     let asked =
         (&stream).write_all(line.as_bytes()).and_then(|()| BufReader::new(&stream).read_line(&mut text));
-    asked.map_err(|error| named("no answer from the service", &error))?;
-    Ok(Some(serde_json::from_str(&text)?))
+    let ended = "the service ended before it answered";
+    match asked {
+        Ok(0) => return Err(named(ErrorKind::UnexpectedEof, ended)),
+        Ok(_) => (),
+        Err(error) => {
+            return Err(match error.kind() {
+                kind @ (ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    let seconds = request.patience().unwrap_or_default().as_secs();
+                    named(kind, &format!("the service did not answer within {seconds} s"))
+                }
+                kind @ (ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => named(kind, ended),
+                kind => named(kind, &format!("no answer from the service ({error})")),
+            });
+        }
+    }
+    let answer = serde_json::from_str(&text);
+    let answer = answer
+        .map_err(|error| named(ErrorKind::InvalidData, &format!("cannot read the answer ({error})")))?;
+    Ok(Some(answer))
 }
 
 /// Asks the service that works on this state folder; `None`, since there is no socket on this system.
@@ -197,6 +212,24 @@ mod tests {
         // whoever made this socket is gone
         drop(UnixListener::bind(folder.path().join(SOCKET_FILE)).unwrap());
         assert_eq!(ask(folder.path()), None);
+    }
+
+    #[test]
+    fn a_service_that_ends_while_it_is_asked_is_said_so() {
+        use std::io::{BufRead, BufReader, Write};
+        for (answer, expected) in [("", "ended before it answered"), ("{\"pid\":", "cannot read the answer")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let listener = UnixListener::bind(folder.path().join(SOCKET_FILE)).unwrap();
+            let service = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+            });
+            let error = ask(folder.path(), &Request::Status).unwrap_err().to_string();
+            service.join().unwrap();
+            assert!(error.contains(expected) && error.contains(SOCKET_FILE), "{error}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::settings::{DEFAULT_TOML, resolve_folders};
 
-use super::{ConfigArgs, Exit, Failure, say};
+use super::{ConfigArgs, Exit, Failure, nothing_to_watch, say};
 
 /// Checks a configuration, or prints the default one
 #[derive(Debug, Args)]
@@ -26,37 +26,32 @@ pub(super) fn main(args: &CheckConfigArgs) -> Result<Exit, Failure> {
         say(DEFAULT_TOML)?;
         return Ok(Exit::Done);
     }
-    let checked = args.config.load(None, Vec::new()).and_then(|settings| {
-        let folders = resolve_folders(&settings.watch.roots, &settings.output.dir)?;
-        Ok((settings, folders))
-    });
+    let settings = args.config.load(None, Vec::new()).map_err(Failure::usage)?;
+    let folders = resolve_folders(&settings.watch.roots, &settings.output.dir).map_err(Failure::usage)?;
     let file = args
         .config
         .config
         .as_ref()
         .map_or_else(|| "the defaults".to_owned(), |file| file.display().to_string());
-    let (text, exit) = match (checked, args.json) {
-        (Ok((_, folders)), true) => {
-            let roots: Vec<_> = folders.roots.iter().map(|root| root.display().to_string()).collect();
-            let output = folders.output.display().to_string();
-            let answer = serde_json::json!({ "ok": true, "file": file, "roots": roots, "output": output });
-            (format!("{answer}\n"), Exit::Done)
-        }
-        (Ok((_, folders)), false) => {
-            let mut text = format!("{file}: good\n");
-            for root in &folders.roots {
-                let note = if root.is_dir() { "" } else { " (not there now: it will be offline)" };
-                text += &format!("  watches {}{note}\n", root.display());
-            }
-            text += &format!("  writes to {}\n", folders.output.display());
-            (text, Exit::Done)
-        }
-        (Err(error), true) => {
-            let answer = serde_json::json!({ "ok": false, "file": file, "error": error.to_string() });
-            (format!("{answer}\n"), Exit::Usage)
-        }
-        (Err(error), false) => return Err(Failure::usage(error)),
-    };
+    let warning = nothing_to_watch(&folders);
+    if args.json {
+        let roots: Vec<_> = folders.roots.iter().map(|root| root.display().to_string()).collect();
+        let output = folders.output.display().to_string();
+        let answer = serde_json::json!({
+            "ok": true, "file": file, "roots": roots, "output": output, "warning": warning,
+        });
+        say(&format!("{answer}\n"))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = format!("{file}: good\n");
+    if let Some(warning) = warning {
+        text += &format!("  {warning}\n");
+    }
+    for root in &folders.roots {
+        let note = if root.is_dir() { "" } else { " (not there now: it will be offline)" };
+        text += &format!("  watches {}{note}\n", root.display());
+    }
+    text += &format!("  writes to {}\n", folders.output.display());
     say(&text)?;
-    Ok(exit)
+    Ok(Exit::Done)
 }

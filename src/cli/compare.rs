@@ -1,7 +1,7 @@
 //! `scopewatch compare`: what are these two files to each other, and why?
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -46,7 +46,7 @@ pub(super) fn main(args: &CompareArgs) -> Result<Exit, Failure> {
     };
     let same_bytes = match same_bytes(&args.a, &args.b) {
         Ok(same_bytes) => same_bytes,
-        Err(error) => return answer_error(args, &(args.a.clone(), error.into())),
+        Err(error) => return answer_error(args, &error),
     };
     let pairs = pairs(&a, &b, (args.plane_a, args.plane_b)).map_err(Failure::usage)?;
     let mut exit = Exit::Done;
@@ -151,19 +151,26 @@ fn only(file: &InFile) -> Option<PlaneIndex> {
     if let [plane] = file.planes[..] { Some(plane) } else { None }
 }
 
-fn same_bytes(a: &Path, b: &Path) -> std::io::Result<bool> {
-    let (a, b) = (File::open(a)?, File::open(b)?);
-    if a.metadata()?.len() != b.metadata()?.len() {
+/// Whether two files hold the same bytes; an error comes with the file that it is about.
+fn same_bytes(a: &Path, b: &Path) -> Result<bool, (PathBuf, FileError)> {
+    let in_a = |error: std::io::Error| (a.to_owned(), error.into());
+    let in_b = |error: std::io::Error| (b.to_owned(), error.into());
+    let open = |path: &Path| -> std::io::Result<_> {
+        let file = File::open(path)?;
+        Ok((file.metadata()?.len(), BufReader::with_capacity(1 << 16, file)))
+    };
+    let ((n_bytes_a, mut from_a), (n_bytes_b, mut from_b)) = (open(a).map_err(in_a)?, open(b).map_err(in_b)?);
+    if n_bytes_a != n_bytes_b {
         return Ok(false);
     }
-    let (mut a, mut b) =
-        (BufReader::with_capacity(1 << 16, a).bytes(), BufReader::with_capacity(1 << 16, b).bytes());
     loop {
-        match (a.next().transpose()?, b.next().transpose()?) {
-            (None, None) => return Ok(true),
-            (one, other) if one != other => return Ok(false),
-            _ => {}
+        let (some, other) = (from_a.fill_buf().map_err(in_a)?, from_b.fill_buf().map_err(in_b)?);
+        let n_bytes = some.len().min(other.len());
+        if some[..n_bytes] != other[..n_bytes] || n_bytes == 0 {
+            return Ok(some.is_empty() && other.is_empty());
         }
+        from_a.consume(n_bytes);
+        from_b.consume(n_bytes);
     }
 }
 
@@ -210,6 +217,9 @@ impl Finding {
             }
         }
         answer["evidence"] = json!(evidence);
+        if let Some(code) = &evidence.code {
+            answer["evidence"]["code"]["orientation"] = orientation_name(code.orientation).into();
+        }
         answer
     }
 
@@ -230,6 +240,10 @@ fn pair_json(args: &CompareArgs, (index_a, index_b): (PlaneIndex, PlaneIndex)) -
         "file_b": args.b.display().to_string(),
         "plane_b": index_b.to_string(),
     })
+}
+
+fn orientation_name(orientation: u8) -> &'static str {
+    ORIENTATION_NAMES[usize::from(orientation) % 8]
 }
 
 fn verdict_text(verdict: &Verdict) -> String {
@@ -256,7 +270,7 @@ fn verdict_text(verdict: &Verdict) -> String {
     stage(
         "1 code",
         code.map(|code| {
-            let orientation = ORIENTATION_NAMES[usize::from(code.orientation) % 8];
+            let orientation = orientation_name(code.orientation);
             format!("{} of 256 bits differ ({orientation}{})", code.distance, polarity(code.is_inverted))
         }),
     );

@@ -28,8 +28,7 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn main(args: &ExplainArgs) -> Result<Exit, Failure> {
-    let settings = args.config.load(args.out.as_deref(), Vec::new()).map_err(Failure::usage)?;
-    let state_dir = settings.output.dir.join("state");
+    let (_, state_dir) = args.config.load_with_ledger(args.out.as_deref())?;
     let reader = LedgerReader::open(&state_dir)?;
     let histories = histories(&reader, &args.file)?;
     if histories.is_empty() {

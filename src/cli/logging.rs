@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -25,7 +26,7 @@ use rotation::RotatingFile;
 ///
 /// # Errors
 /// When the log file cannot be opened.
-pub(super) fn start(settings: &LogSettings, output: &Path, bar: Option<&ProgressBar>) -> io::Result<()> {
+pub(super) fn start(settings: &LogSettings, output: &Path, bar: Option<&ProgressBar>) -> Result<()> {
     let level = match settings.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -54,8 +55,10 @@ pub(super) fn start(settings: &LogSettings, output: &Path, bar: Option<&Progress
     };
     let file = if settings.file {
         let folder = log_folder(std::env::var_os("LOGS_DIRECTORY"), output);
-        std::fs::create_dir_all(&folder)?;
-        let file = RotatingFile::open(folder.join("scopewatch.log"), rotation::BYTES_MAX)?;
+        let path = folder.join("scopewatch.log");
+        let opened = std::fs::create_dir_all(&folder)
+            .and_then(|()| RotatingFile::open(path.clone(), rotation::BYTES_MAX));
+        let file = opened.with_context(|| format!("cannot open the log file {}", path.display()))?;
         let layer = fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
         let layer = if json { layer.json().boxed() } else { layer.with_target(false).boxed() };
         Some(layer.with_filter(level))
@@ -72,6 +75,18 @@ pub(super) fn start(settings: &LogSettings, output: &Path, bar: Option<&Progress
 fn log_folder(from_systemd: Option<OsString>, output: &Path) -> PathBuf {
     let first = from_systemd.as_ref().and_then(|folders| std::env::split_paths(folders).next());
     first.filter(|folder| folder.is_absolute()).unwrap_or_else(|| output.join("logs"))
+}
+
+/// Says on stderr and, once logging runs, in the log file why a command has failed.
+pub(super) fn failure(message: &str) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!("{message}");
+    } else if journal::is_stderr() {
+        // each line is a message of its own there
+        eprintln!("<3>error: {}", message.replace('\n', "\n<3>"));
+    } else {
+        eprintln!("error: {message}");
+    }
 }
 
 /// Writes to stderr while the bar is away, so that neither tears the other.

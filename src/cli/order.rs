@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::control::{self, Request};
 use crate::platform::process;
-use crate::store::{DATABASE_FILE, Ledger, LedgerOptions};
+use crate::store::{Ledger, LedgerOptions};
 
 use super::{ConfigArgs, Failure, say};
 
@@ -35,16 +35,8 @@ pub(super) struct Desk {
 impl OrderArgs {
     /// Finds the service's state folder.
     pub(super) fn desk(&self) -> Result<Desk, Failure> {
-        let settings = self.config.load(self.out.as_deref(), Vec::new()).map_err(Failure::usage)?;
-        let state_dir = settings.output.dir.join("state");
-        if !state_dir.join(DATABASE_FILE).exists() {
-            // a new ledger in a folder that was mistyped would help nobody
-            return Err(anyhow::anyhow!(
-                "there is no ledger in {}: expected the output folder of a service (--out or --config)",
-                state_dir.display()
-            )
-            .into());
-        }
+        // a new ledger in a folder that was mistyped would help nobody
+        let (settings, state_dir) = self.config.load_with_ledger(self.out.as_deref())?;
         let host = settings.identity.host.unwrap_or_else(process::host_name);
         Ok(Desk { state_dir, host, json: self.json })
     }

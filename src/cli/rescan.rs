@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::control::Request;
 
@@ -34,12 +34,11 @@ pub(super) fn main(args: &RescanArgs) -> Result<Exit, Failure> {
     });
     let typed = args.root.as_ref().map(|root| root.display().to_string());
     let Some(answer) = ask(&desk, root, typed)? else {
-        let text = format!(
+        return Err(anyhow::anyhow!(
             "no service runs on {}: nothing was walked; the next start walks every folder anyway",
             desk.output().display()
-        );
-        desk.answer(json!({ "error": text }), false, &text)?;
-        return Ok(Exit::Failed);
+        )
+        .into());
     };
     let lines = answer["roots"].as_array().into_iter().flatten().map(line).collect::<Vec<_>>();
     desk.answer(answer.clone(), true, &lines.join("\n"))?;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -12,7 +11,7 @@ use crate::service::{Service, ServiceError, Task, obey_signals};
 use crate::settings::{Override, Settings, SettingsError, resolve_folders};
 use crate::{control, service};
 
-use super::{ConfigArgs, Exit, Failure, logging, set};
+use super::{ConfigArgs, Exit, Failure, logging, nothing_to_watch, set};
 
 /// Watches folders until told to end, and reports each plane exactly once
 #[derive(Debug, Args)]
@@ -70,13 +69,11 @@ impl RunArgs {
 
 pub(super) fn main(args: RunArgs) -> Result<Exit, Failure> {
     let settings = args.load().map_err(Failure::usage)?;
-    if settings.watch.roots.is_empty() {
-        return Err(Failure::usage(anyhow::anyhow!(
-            "there is nothing to watch: name a folder by --watch DIR or by watch.roots in the configuration"
-        )));
-    }
     let folders = resolve_folders(&settings.watch.roots, &settings.output.dir).map_err(Failure::usage)?;
-    logging::start(&settings.log, &folders.output, None).context("cannot open the log file")?;
+    if let Some(error) = nothing_to_watch(&folders) {
+        return Err(Failure::usage(anyhow::anyhow!(error)));
+    }
+    logging::start(&settings.log, &folders.output, None)?;
     let service = Service::open(Task { settings, folders, only: Vec::new(), once: false, hash_only: false })?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(serve(service));

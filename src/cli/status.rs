@@ -27,8 +27,7 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) fn main(args: &StatusArgs) -> Result<Exit, Failure> {
-    let settings = args.config.load(args.out.as_deref(), Vec::new()).map_err(Failure::usage)?;
-    let state_dir = settings.output.dir.join("state");
+    let (_, state_dir) = args.config.load_with_ledger(args.out.as_deref())?;
     let mut status = match control::ask(&state_dir, &Request::Status)? {
         Some(status) => status,
         None => {
@@ -72,7 +71,10 @@ fn to_text(status: &Value, running: bool) -> String {
         stages(&mut text, &status["stages"]);
         memory(&mut text, status);
     }
-    ledger(&mut text, &status["ledger"]);
+    match status["ledger_error"].as_str() {
+        Some(error) => text += &format!("the ledger cannot be read: {error}\n"),
+        None => ledger(&mut text, &status["ledger"]),
+    }
     text
 }
 
@@ -100,8 +102,13 @@ fn process(text: &mut String, status: &Value) {
 fn roots(text: &mut String, roots: &Value) {
     for root in items(roots) {
         let [path, state, noticing] = ["path", "state", "noticing"].map(|key| plain(&root[key]));
-        let (files, folders) = (&root["files"], &root["folders"]);
-        *text += &format!("root {path}: {state}, {noticing}, {files} files in {folders} folders\n");
+        let state = if state == "offline" { "offline (is not there)".to_owned() } else { state };
+        let walked = match root["walks"].as_u64() {
+            Some(1..) => format!("{} files in {} folders", root["files"], root["folders"]),
+            _ => String::new(),
+        };
+        let parts: Vec<_> = [state, noticing, walked].into_iter().filter(|part| !part.is_empty()).collect();
+        *text += &format!("root {path}: {}\n", parts.join(", "));
         for refusal in items(&root["refusals"]) {
             *text += &format!("  refused        {}\n", plain(refusal));
         }
@@ -169,7 +176,7 @@ mod tests {
     #[test]
     fn what_needs_somebodys_attention_is_in_the_text() {
         let root = json!({
-            "path": "/data/in", "state": "online", "noticing": "events", "files": 3, "folders": 2,
+            "path": "/data/in", "state": "online", "noticing": "events", "files": 3, "folders": 2, "walks": 1,
             "refusals": ["closed: permission denied"],
         });
         let status = json!({
@@ -185,6 +192,14 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} in {text}");
         }
+        let failed = to_text(&json!({ "ledger_error": "ledger: disk I/O error" }), false);
+        assert!(failed.contains("the ledger cannot be read: ledger: disk I/O error"), "{failed}");
+        let mut gone = String::new();
+        let root = json!({
+            "path": "/data/gone", "state": "offline", "noticing": "", "files": 0, "folders": 0, "walks": 0,
+        });
+        roots(&mut gone, &json!([root]));
+        assert_eq!(gone, "root /data/gone: offline (is not there)\n");
         let stopped = to_text(&json!({ "incomplete": status["incomplete"] }), false);
         assert!(
             stopped.starts_with("not running") && stopped.contains("in/b.nd2: no chunk map"),

@@ -5,7 +5,7 @@ use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -15,6 +15,8 @@ use crate::analysis::synthesis::truth::{Relation, Truth};
 use crate::analysis::synthesis::{
     Acquisition, AcquisitionSettings, FormatChoice, NameChoice, Studio, Written,
 };
+
+use crate::platform::filesystem::free_bytes;
 
 use super::{Exit, Failure, say};
 
@@ -120,9 +122,9 @@ impl SynthArgs {
 
 pub(super) fn main(args: &SynthArgs) -> Result<Exit, Failure> {
     let plan = Acquisition::plan(args.settings()).map_err(Failure::usage)?;
-    clear(&args.out).map_err(Failure::usage)?;
+    clear(&args.out)?;
     let started = Instant::now();
-    let truth = fill(&args.out, plan)?;
+    let truth = fill(&args.out, plan, &|| false)?.expect("nobody interrupts it");
     let planted = Relation::ALL.map(|relation| {
         let pairs = truth.relations.iter().filter(|pair| pair.relation == relation);
         (relation.name().to_owned(), Value::from(pairs.count()))
@@ -154,11 +156,14 @@ pub(super) fn main(args: &SynthArgs) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// When the folder holds anything else.
-pub(super) fn clear(folder: &Path) -> Result<()> {
+fn clear(folder: &Path) -> Result<(), Failure> {
     let mut entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| folder.display().to_string()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            return Err(Failure::usage(anyhow!("expected a folder, {} is none", folder.display())));
+        }
+        Err(error) => return Err(anyhow::Error::new(error).context(folder.display().to_string()).into()),
     };
     if entries.next().is_none() {
         return Ok(());
@@ -166,13 +171,13 @@ pub(super) fn clear(folder: &Path) -> Result<()> {
     let truth_file = folder.join(Truth::FILE_NAME);
     let truth = fs::read(&truth_file).ok().and_then(|bytes| serde_json::from_slice::<Truth>(&bytes).ok());
     let Some(truth) = truth.filter(|truth| truth.made_by == Truth::MADE_BY) else {
-        bail!(
+        return Err(Failure::usage(anyhow!(
             "{} is not empty and was not made by this command: expected a new or empty folder",
             folder.display()
-        );
+        )));
     };
     for file in truth.files {
-        let path = below(folder, &file.file)?;
+        let path = below(folder, &file.file).map_err(Failure::usage)?;
         remove(&path)?;
         // the folders that it leaves empty, up to the acquisition's own
         for parent in path.ancestors().skip(1).take_while(|parent| *parent != folder) {
@@ -183,7 +188,11 @@ pub(super) fn clear(folder: &Path) -> Result<()> {
     }
     remove(&truth_file)?;
     if let Some(left) = fs::read_dir(folder)?.next() {
-        bail!("expected only files of the earlier acquisition, found {}", left?.path().display());
+        let left = left?.path();
+        return Err(Failure::usage(anyhow!(
+            "expected only files of the earlier acquisition, found {}",
+            left.display()
+        )));
     }
     Ok(())
 }
@@ -207,20 +216,43 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 /// Writes an acquisition into an empty folder, files side by side, with a progress bar where stderr is a terminal.
-pub(super) fn fill(folder: &Path, plan: Acquisition) -> Result<Truth> {
+/// Nothing is true of one that was interrupted.
+///
+/// # Errors
+/// When there is no room for it, or it cannot be written.
+pub(super) fn fill(
+    folder: &Path,
+    plan: Acquisition,
+    is_interrupted: &(dyn Fn() -> bool + Sync),
+) -> Result<Option<Truth>> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    check_room(folder, plan.n_bytes())?;
     let studio = Studio::new(plan);
     let plan = studio.plan();
     let n_planes: usize = (0..plan.n_files()).map(|file| plan.n_planes(file)).sum();
     let bar = bar(n_planes as u64);
     // an interrupted acquisition is known as one, too
     write_truth(folder, &studio.outline())?;
-    let write = |file: usize| write_file(&studio, file, &below(folder, plan.path(file))?, &bar);
+    let write = |file: usize| {
+        let path = below(folder, plan.path(file))?;
+        (!is_interrupted()).then(|| write_file(&studio, file, &path, &bar)).transpose()
+    };
     let written = (0..plan.n_files()).into_par_iter().map(write).collect::<Result<Vec<_>>>();
     bar.finish_and_clear();
-    let truth = studio.truth(written?);
+    let Some(written) = written?.into_iter().collect() else { return Ok(None) };
+    let truth = studio.truth(written);
     write_truth(folder, &truth)?;
-    Ok(truth)
+    Ok(Some(truth))
+}
+
+/// Whether the samples of an acquisition fit on the disk.
+fn check_room(folder: &Path, n_bytes: u64) -> Result<()> {
+    let free = free_bytes(folder).with_context(|| folder.display().to_string())?;
+    if let Some(free) = free.filter(|free| *free < n_bytes) {
+        let mb = |bytes: u64| bytes >> 20;
+        bail!("{}: expected {} MB of room, {} MB are free", folder.display(), mb(n_bytes), mb(free));
+    }
+    Ok(())
 }
 
 fn bar(n_planes: u64) -> ProgressBar {

@@ -95,7 +95,7 @@ impl Watchtower {
             files_done: done.files_done,
             planes_done: done.planes_done,
             n_waiting,
-            n_in_work: self.resources.in_work.len().saturating_sub(n_waiting),
+            n_in_work: self.n_in_work(n_waiting),
             files_rejected: done.files_rejected,
             planes_rejected: done.planes_rejected,
         }

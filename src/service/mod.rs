@@ -37,7 +37,7 @@ use crate::tuning::{self, Shares, Sharing};
 
 pub use heartbeat::beat;
 pub use orders::{OrderError, Which, pause_for, retry};
-pub use signals::{notify, obey_signals};
+pub use signals::{drain_on_signal, notify, obey_signals};
 pub use watchtower::{IncompleteFile, Status, Watchtower, incomplete_files};
 
 /// Why the service could not start, or ended badly.

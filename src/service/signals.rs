@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Watchtower;
@@ -10,18 +11,23 @@ use super::Watchtower;
 /// What the last lines and tables may take after the drain.
 const LAST_LINES: Duration = Duration::from_secs(60);
 
-/// Waits for SIGTERM or SIGINT: the first drains, the second ends the process at once.
+/// Waits for SIGTERM or SIGINT until the service has ended: the first drains, the second ends the process at once.
 pub async fn obey_signals(watchtower: Watchtower, ended: oneshot::Receiver<()>) {
-    let wait = async {
-        next_signal().await;
-        info!("told to end: finishing what is in work; a second signal ends at once");
-        notify::stopping(watchtower.timeouts.drain_timeout + LAST_LINES);
-        watchtower.supervision.shutdown.drain.cancel();
-        next_signal().await;
-        warn!("told to end at once");
-        std::process::exit(130);
-    };
+    let patience = watchtower.timeouts.drain_timeout + LAST_LINES;
+    let wait = drain_on_signal(watchtower.supervision.shutdown.drain.clone(), patience);
     tokio::select! { () = wait => (), _ = ended => () }
+}
+
+/// Waits for SIGTERM or SIGINT: the first drains, which takes at most `patience`, the second ends the process at once
+/// with 130.
+pub async fn drain_on_signal(drain: CancellationToken, patience: Duration) {
+    next_signal().await;
+    info!("told to end: finishing what is in work; a second signal ends at once");
+    notify::stopping(patience);
+    drain.cancel();
+    next_signal().await;
+    warn!("told to end at once");
+    std::process::exit(130);
 }
 
 #[cfg(unix)]

@@ -54,12 +54,14 @@ pub struct Status {
     pub waiting: Vec<WaitingFile>,
     /// Files that stay incomplete, the longest first; at most 20.
     pub incomplete: Vec<IncompleteFile>,
-    /// Files of which anything is in work.
+    /// Files of which anything is in work, beside those that wait.
     pub n_in_work: usize,
     /// What this run has done so far.
     pub progress: ProgressSnapshot,
-    /// What the ledger holds.
+    /// What the ledger holds; null where it cannot be read.
     pub ledger: Option<Counts>,
+    /// Why the ledger cannot be read.
+    pub ledger_error: Option<String>,
     /// The stages, in flow order.
     pub stages: Vec<StageSnapshot>,
     /// Memory that pixels, scratch and caches hold.
@@ -113,7 +115,12 @@ impl Watchtower {
         let view = self.view();
         let (n_waiting, waiting) = view.waiting.snapshot(20);
         let ResidentMemory { now_bytes, peak_bytes } = process::resident_memory();
-        let reader = LedgerReader::open(&self.resources.state_dir).ok();
+        let read = LedgerReader::open(&self.resources.state_dir)
+            .and_then(|reader| Ok((incomplete_files(&reader)?, reader.counts()?)));
+        let (incomplete, ledger, ledger_error) = match read {
+            Ok((incomplete, counts)) => (incomplete, Some(counts), None),
+            Err(error) => (Vec::new(), None, Some(error.to_string())),
+        };
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION"),
@@ -125,15 +132,26 @@ impl Watchtower {
             roots: view.watch.snapshot(),
             n_waiting,
             waiting,
-            incomplete: reader.as_ref().and_then(|reader| incomplete_files(reader).ok()).unwrap_or_default(),
-            n_in_work: self.resources.in_work.len(),
+            incomplete,
+            n_in_work: self.n_in_work(n_waiting),
             progress: self.progress.snapshot(),
-            ledger: reader.and_then(|reader| reader.counts().ok()),
+            ledger,
+            ledger_error,
             stages: self.resources.statistics.snapshot(),
             memory: self.resources.budget.snapshot(),
             resident_bytes: [now_bytes, peak_bytes],
             n_workers: self.resources.cpu.snapshot().n_threads,
         }
+    }
+
+    /// Files in work: those that wait are held, too, but count as waiting.
+    pub(super) fn n_in_work(&self, n_waiting: usize) -> usize {
+        self.resources.in_work.len().saturating_sub(n_waiting)
+    }
+
+    /// Whether no file waits and none is in work.
+    pub fn is_idle(&self) -> bool {
+        self.resources.in_work.is_empty()
     }
 
     pub(super) fn view(&self) -> View {

@@ -87,6 +87,8 @@ fn a_plane_larger_than_the_memory_budget_is_rejected_with_the_settings_name() {
     sandbox.drop_file("large.tif", &tiff(&plane));
     let (summary, code) = sandbox.scan(&["--memory-mb", "16"]);
     assert_eq!((&summary["planes_rejected"], code), (&1.into(), 3), "{summary}");
+    let (again, code) = sandbox.scan(&["--memory-mb", "16"]);
+    assert_eq!((&again["planes_rejected"], code), (&1.into(), 3), "what was rejected before counts: {again}");
     assert_good_are_done(&sandbox);
     let planes = sandbox.lines("planes");
     let rejected = planes.iter().find(|plane| plane["outcome"] == "rejected").unwrap();

@@ -79,24 +79,40 @@ fn explain_tells_the_story_of_a_file() {
 
 #[test]
 fn every_command_shows_an_example() {
-    for command in [
-        "run",
-        "scan",
-        "inspect",
-        "segment",
-        "status",
-        "explain",
-        "retry",
-        "pause",
-        "resume",
-        "rescan",
-        "check-config",
-    ] {
+    let help = String::from_utf8(output(scopewatch().arg("--help")).stdout).unwrap();
+    let listed = help.split_once("Commands:\n").unwrap().1.lines().take_while(|line| !line.is_empty());
+    // what goes on over several lines is indented more
+    let entries = listed.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let commands: Vec<_> = entries.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"run") && commands.contains(&"compare"), "{help}");
+    for command in commands.into_iter().filter(|command| *command != "help") {
         let help = output(scopewatch().args([command, "--help"]));
         let text = String::from_utf8_lossy(&help.stdout).into_owned();
         assert!(help.status.success() && text.contains("Example"), "{command}: {text}");
         assert!(text.contains(&format!("scopewatch {command}")), "{command}: {text}");
     }
+}
+
+#[test]
+fn a_failure_is_one_object_for_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("nothing");
+    for (arguments, kind, code) in [
+        (&["status", "--json", "--out"][..], "failed", 1),
+        (&["explain", "x.tif", "--json", "--out"], "failed", 1),
+        (&["rescan", "--json", "--out"], "failed", 1),
+        (&["check-config", "--json", "--config"], "usage", 2),
+        (&["status", "--json", "--wrong"], "usage", 2),
+        (&["register", "--reference", "r.csv", "--json", "--moving"], "unreadable", 3),
+    ] {
+        let ended = output(scopewatch().args(arguments).arg(&out));
+        let answer: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+        assert_eq!((&answer["error"]["kind"], ended.status.code()), (&kind.into(), Some(code)), "{answer}");
+        assert!(answer["error"]["message"].as_str().is_some_and(|message| !message.is_empty()), "{answer}");
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        assert!(stderr.starts_with("error: "), "{stderr}");
+    }
+    assert!(!out.exists());
 }
 
 #[test]

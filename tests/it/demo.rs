@@ -11,7 +11,7 @@ use crate::support::{output, scopewatch, wait_until};
 fn the_demo_finds_what_it_planted() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("demo");
-    let ended = output(scopewatch().arg("demo").arg("--out").arg(&out).args(["--size", "512", "--json"]));
+    let ended = output(scopewatch().arg("demo").arg("--out").arg(&out).args(["--size", "768", "--json"]));
     let text = String::from_utf8(ended.stdout).unwrap();
     let last = text.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&ended.stderr)));
     let score: Value = serde_json::from_str(last).unwrap();
@@ -34,11 +34,27 @@ fn a_folder_of_somebody_else_is_left_alone() {
 
 #[cfg(unix)]
 #[test]
+fn a_demo_that_is_told_to_end_while_it_draws_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("demo");
+    let mut command = scopewatch();
+    command.arg("demo").arg("--out").arg(&out).args(["--size", "1024", "--json"]);
+    let demo = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("drawing has begun", || out.join("acquired/truth.json").exists());
+    let pid = demo.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+    let ended = demo.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(String::from_utf8(ended.stdout).unwrap(), "{\"interrupted\":true}\n");
+}
+
+#[cfg(unix)]
+#[test]
 fn an_interrupted_demo_ends_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("demo");
     let mut command = scopewatch();
-    command.arg("demo").arg("--out").arg(&out).args(["--size", "512"]);
+    command.arg("demo").arg("--out").arg(&out).args(["--size", "768"]);
     let mut demo = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until("the daemon reports", || {
         fs::metadata(out.join("out/reports/files.jsonl")).is_ok_and(|found| found.len() > 0)

@@ -56,7 +56,7 @@ fn files_written_in_every_way_are_each_reported_once() {
     let mut slow = fs::File::create(sandbox.inbox().join("slow.tif")).unwrap();
     for part in bytes.chunks(bytes.len() / 5) {
         slow.write_all(part).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(60));
+        sandbox.wait_for_walks(1);
     }
     drop(slow);
     sandbox.drop_file("run.nd2", &nd2(3, 100));
@@ -139,7 +139,7 @@ fn copies_are_grouped_and_blanks_are_not() {
     let mut lines = pairs.lines();
     assert_eq!(
         lines.next().unwrap(),
-        "file_a,plane_a,file_b,plane_b,relation,confidence,s,r,q,orientation,scale,shift_y_px,shift_x_px"
+        "file_a,plane_a,file_b,plane_b,relation,confidence,s,r,q,orientation,scale,shift_y_px,shift_x_px,reason"
     );
     let relations: BTreeSet<_> =
         lines.map(|line| line.split(',').collect::<Vec<_>>()[4].to_owned()).collect();

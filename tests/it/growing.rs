@@ -159,7 +159,7 @@ fn without_a_fitting_sibling_a_growing_nd2_waits_and_says_why() {
     let mut slow = Slow::new(&sandbox, "run_Seq0001.nd2");
     for frame in 0..4 {
         slow.append(&parts[frame..=frame]);
-        std::thread::sleep(std::time::Duration::from_millis(150));
+        sandbox.wait_for_walks(1);
     }
     let status = || {
         let mut command = crate::support::scopewatch();
@@ -206,7 +206,7 @@ fn a_stall_is_one_alert_until_planes_come_again() {
         }
         wait_until("the stall is told", || alerts(&sandbox, "stalled").len() >= n_stalls);
     }
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    sandbox.wait_for_walks(3);
     assert_eq!(alerts(&sandbox, "stalled").len(), 2, "once for each stall");
     assert_eq!(alerts(&sandbox, "stalled")[0]["state"], "stalled");
     slow.append(&parts[4..]);

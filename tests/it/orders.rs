@@ -9,11 +9,7 @@ use crate::support::{Daemon, Sandbox, field, output, scopewatch, tiff, wait_unti
 /// Gives an order in JSON; the exit code and the answer.
 fn order(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, Value) {
     let ended = output(scopewatch().args(arguments).arg("--json").arg("--out").arg(sandbox.out()));
-    let answer = serde_json::from_slice(&ended.stdout);
-    (
-        ended.status.code(),
-        answer.unwrap_or_else(|_| String::from_utf8_lossy(&ended.stderr).into_owned().into()),
-    )
+    (ended.status.code(), serde_json::from_slice(&ended.stdout).expect("one object, whatever happens"))
 }
 
 fn status(sandbox: &Sandbox) -> Value {
@@ -64,11 +60,13 @@ fn a_pause_ends_by_itself_and_can_be_ordered_before_the_start() {
 
     sandbox.scan(&[]);
     sandbox.drop_file("y.tif", &tiff(&field(2)));
-    let (code, answer) = order(&sandbox, &["pause", "--for", "3s"]);
+    let (code, answer) = order(&sandbox, &["pause", "--for", "1h"]);
     assert_eq!((code, &answer["running"]), (Some(0), &false.into()), "{answer}");
     let daemon = sandbox.start();
     assert!(status(&sandbox)["pause"]["until"].is_string());
+    wait_until("the file waits", || status(&sandbox)["n_waiting"] == 1);
     assert_eq!(sandbox.lines("files").len(), 1);
+    assert_eq!(order(&sandbox, &["pause", "--for", "1s"]).0, Some(0));
     sandbox.wait_for_files(2);
     assert_eq!(status(&sandbox)["pause"], Value::Null);
     assert_eq!(daemon.stop(), Some(0));
@@ -117,10 +115,15 @@ fn a_rescan_walks_now_and_says_what_it_found() {
         );
     }
     let (code, answer) = order(&sandbox, &["rescan", "third"]);
-    assert!(code == Some(1) && answer.as_str().is_some_and(|error| error.contains("in, second")), "{answer}");
+    assert!(
+        code == Some(1)
+            && answer["error"]["message"].as_str().is_some_and(|error| error.contains("in, second")),
+        "{answer}"
+    );
     assert_eq!(daemon.stop(), Some(0));
     let (code, answer) = order(&sandbox, &["rescan"]);
-    assert_eq!((code, &answer["running"]), (Some(1), &false.into()), "{answer}");
+    let error = answer["error"]["message"].as_str();
+    assert!(code == Some(1) && error.is_some_and(|error| error.contains("no service runs")), "{answer}");
 }
 
 /// A TIFF whose plane names a compression that nobody knows.
@@ -160,9 +163,13 @@ fn what_was_given_up_is_tried_again() {
     assert_eq!(sandbox.lines("files").len(), 3, "the same outcome of the same version is no news");
 
     let (code, answer) = order(&sandbox, &["retry", "good.tif"]);
-    assert!(code == Some(1) && answer.as_str().is_some_and(|error| error.contains("it is done")), "{answer}");
+    assert!(
+        code == Some(1)
+            && answer["error"]["message"].as_str().is_some_and(|error| error.contains("it is done")),
+        "{answer}"
+    );
     let (code, answer) = order(&sandbox, &["retry", "plate/bat.tif"]);
-    let error = answer.as_str().unwrap();
+    let error = answer["error"]["message"].as_str().unwrap();
     assert!(
         code == Some(1) && error.contains("plate/bat.tif") && error.contains("in/plate/bad.tif"),
         "{error}"
@@ -195,6 +202,9 @@ fn a_second_daemon_and_an_order_beside_a_scan_name_the_holder() {
     // as beside a scan: nobody answers, and the lock is held
     fs::remove_file(sandbox.out().join("state/control.sock")).unwrap();
     let (code, answer) = order(&sandbox, &["pause"]);
-    assert!(code == Some(1) && answer.as_str().is_some_and(|error| error.contains(&holder)), "{answer}");
+    assert!(
+        code == Some(1) && answer["error"]["message"].as_str().is_some_and(|error| error.contains(&holder)),
+        "{answer}"
+    );
     assert_eq!(daemon.stop(), Some(0));
 }

@@ -146,6 +146,33 @@ fn messages_for_the_journal_carry_their_priority_and_no_time() {
 }
 
 #[test]
+fn a_failed_start_is_an_error_in_the_journal_and_in_the_log_file() {
+    let sandbox = Sandbox::new();
+    let journal = sandbox.path().join("journal");
+    let run = |command: &mut Command| {
+        let stderr = fs::File::create(&journal).unwrap();
+        let stat = stderr.metadata().unwrap();
+        command.env("JOURNAL_STREAM", format!("{}:{}", stat.dev(), stat.ino()));
+        let code = command.stderr(stderr).status().unwrap().code();
+        (code, fs::read_to_string(&journal).unwrap())
+    };
+    // before logging runs
+    let configuration = sandbox.path().join("bad.toml");
+    fs::write(&configuration, "[watch\n").unwrap();
+    let (code, said) = run(scopewatch().args(["run", "--config"]).arg(&configuration));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.starts_with("<3>error: ") && said.lines().all(|line| line.starts_with("<3>")), "{said}");
+    // after
+    fs::create_dir(sandbox.out()).unwrap();
+    fs::write(sandbox.out().join("state"), b"no folder").unwrap();
+    let (code, said) = run(&mut sandbox.run_command());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("<3>") && said.contains("state"), "{said}");
+    let log = fs::read_to_string(sandbox.out().join("logs/scopewatch.log")).unwrap();
+    assert!(log.contains("ERROR") && log.contains("state"), "{log}");
+}
+
+#[test]
 fn logs_go_to_the_folder_that_systemd_names() {
     let sandbox = Sandbox::new();
     let folder = sandbox.path().join("var-log");
@@ -173,7 +200,7 @@ fn the_installation_says_what_it_does_and_leaves_nothing_behind() {
     let ended = install(&dest, &["--prefix", "/opt/scope"]);
     assert!(ended.status.success(), "{}", text(&ended));
     let unit = fs::read_to_string(dest.join("etc/systemd/system/scopewatch.service")).unwrap();
-    assert_eq!(unit.matches("/opt/scope/bin/scopewatch").count(), 2, "{unit}");
+    assert_eq!(unit.matches("/opt/scope/bin/scopewatch").count(), 1, "{unit}");
     let configuration = dest.join("etc/scopewatch/scopewatch.toml");
     let checked = output(
         Command::new(dest.join("opt/scope/bin/scopewatch"))
@@ -189,8 +216,14 @@ fn the_installation_says_what_it_does_and_leaves_nothing_behind() {
     assert!(again.status.success() && text(&again).contains("keeping"), "{}", text(&again));
     assert!(fs::read_to_string(&configuration).unwrap().ends_with("# mine\n"));
 
-    let ended = install(&dest, &["--uninstall", "--prefix", "/opt/scope"]);
+    let own_settings = dest.join("etc/systemd/system/scopewatch.service.d/override.conf");
+    fs::create_dir_all(own_settings.parent().unwrap()).unwrap();
+    fs::write(&own_settings, "[Service]\n").unwrap();
+    // where the program is, the unit says
+    let ended = install(&dest, &["--uninstall"]);
     assert!(ended.status.success() && text(&ended).contains("kept"), "{}", text(&ended));
+    assert!(text(&ended).contains("/etc/systemd/system/scopewatch.service.d"), "{}", text(&ended));
+    fs::remove_dir_all(dest.join("etc/systemd")).unwrap();
     assert!(configuration.exists() && !dest.join("opt").exists() && !dest.join("etc/systemd").exists());
     let ended = install(&dest, &["--uninstall", "--purge", "--prefix", "/opt/scope"]);
     assert!(ended.status.success(), "{}", text(&ended));
@@ -205,6 +238,8 @@ fn the_installation_refuses_what_it_does_not_understand() {
     for (flags, expected) in [
         (&["--prefx", "/opt"][..], "--prefx"),
         (&["--prefix", "opt"], "absolute"),
+        (&["--prefix", "/opt/a|b"], "expected letters"),
+        (&["--prefix", "/opt/a b"], "expected letters"),
         (&["--purge"], "--uninstall"),
     ] {
         let ended = install(&dest, flags);
@@ -214,6 +249,17 @@ fn the_installation_refuses_what_it_does_not_understand() {
     let ended = install(&dest, &["--binary", "/no/such/program"]);
     assert!(!ended.status.success() && text(&ended).contains("/no/such/program"), "{}", text(&ended));
     assert!(!dest.exists());
+}
+
+#[test]
+fn the_installation_takes_paths_from_where_it_is_called() {
+    let sandbox = Sandbox::new();
+    fs::copy(env!("CARGO_BIN_EXE_scopewatch"), sandbox.path().join("program")).unwrap();
+    let mut command = Command::new(repository("scripts/install.sh"));
+    command.current_dir(sandbox.path()).env("DESTDIR", "system").args(["--binary", "program"]);
+    let ended = output(&mut command);
+    assert!(ended.status.success(), "{}", text(&ended));
+    assert!(sandbox.path().join("system/usr/local/bin/scopewatch").exists());
 }
 
 #[test]

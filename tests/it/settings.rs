@@ -57,3 +57,17 @@ fn a_missing_configuration_file_is_named() {
     assert_eq!(ended.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&ended.stderr).contains("/no/such/file.toml"));
 }
+
+#[test]
+fn a_configuration_that_watches_nothing_is_said_so() {
+    let (code, answer) = check("[watch]\nroots = []\n", &[]);
+    assert!(code == 0 && answer.contains("watches nothing: `run` needs watch.roots or --watch"), "{answer}");
+    let (_, answer) = check("[watch]\nroots = [\"/no/such/folder\"]\n", &[]);
+    assert!(!answer.contains("watches nothing"), "{answer}");
+    let json = output(scopewatch().args(["check-config", "--json"]));
+    let answer: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(answer["warning"].is_string(), "{answer}");
+    let ended = output(scopewatch().arg("run"));
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("watches nothing"));
+}

@@ -120,6 +120,17 @@ impl Sandbox {
         });
     }
 
+    /// Waits until the running service has walked its folder `n` times more.
+    pub(crate) fn wait_for_walks(&self, n: u64) {
+        let walks = || {
+            let asked = output(scopewatch().args(["status", "--json", "--out"]).arg(self.out()));
+            let status: Value = serde_json::from_slice(&asked.stdout).unwrap();
+            status["roots"][0]["walks"].as_u64().unwrap()
+        };
+        let before = walks();
+        wait_until("the folder is walked", || walks() >= before + n);
+    }
+
     /// A table of `reports/current`.
     pub(crate) fn table(&self, name: &str) -> String {
         fs::read_to_string(self.out().join("reports/current").join(name)).unwrap()

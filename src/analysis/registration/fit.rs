@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::models::Model;
 use crate::analysis::optimizers::{
-    Examination, LbfgsbSettings, LevenbergMarquardtSettings, LossKind, OptimizerError, Report, lbfgsb,
-    levenberg_marquardt,
+    Examination, LbfgsbSettings, LevenbergMarquardtSettings, LossKind, OptimizerError, Report, StopReason,
+    lbfgsb, levenberg_marquardt,
 };
 use crate::geometry::Affine;
 use frame::Frame;
@@ -175,6 +175,9 @@ pub enum FitError {
         /// What was expected.
         what: &'static str,
     },
+    /// The cost or its derivatives overflow, for both optimizers.
+    #[error("the cost is no finite number: the coordinates or the loss scale are too large or too small")]
+    NotFinite,
     /// The optimizers refused the problem.
     #[error(transparent)]
     Optimizer(#[from] OptimizerError),
@@ -248,6 +251,10 @@ pub fn fit_pairs_timed(
         false if lm.cost <= lbfgsb.cost * (1.0 + COST_ROUNDING) => Method::Lm,
         false => Method::Lbfgsb,
     };
+    let is_lost = [&lbfgsb, &lm].iter().all(|report| report.stop_reason == StopReason::NotFinite);
+    if is_lost && !is_direct {
+        return Err(FitError::NotFinite);
+    }
     let closed_form = closed_form.map(|parameters| frame.direct(&parameters));
     let [lbfgsb, lm] = [lbfgsb, lm].map(|report| frame.optimized(report, loss, &bounds));
     let (reference_from_moving, rmsd_px) = match (&closed_form, chosen) {
@@ -288,8 +295,8 @@ fn check(moving: &[[f64; 2]], reference: &[[f64; 2]], settings: &FitSettings) ->
     let is_scale = |scale: f64| scale > 0.0 && scale.is_finite();
     let rules = [
         (
-            settings.loss_scale_px > 0.0 && settings.loss_scale_px.is_finite(),
-            "a finite loss scale above 0 px",
+            settings.loss_scale_px > 0.0 && settings.loss_scale_px <= COORDINATE_MAX,
+            "a loss scale above 0 px, at most 1e100 px",
         ),
         (
             bounds.scale.is_none_or(|range| is_ordered(range) && is_scale(range[0])),
@@ -306,8 +313,8 @@ fn check(moving: &[[f64; 2]], reference: &[[f64; 2]], settings: &FitSettings) ->
     rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, what)| Err(FitError::Setting { what }))
 }
 
-/// Greatest coordinate in px, either sign.
-const COORDINATE_MAX: f64 = 1e100;
+/// Greatest coordinate in px, either sign, and greatest loss scale.
+pub const COORDINATE_MAX: f64 = 1e100;
 /// Part of the cost by which two optimizers may differ at the same minimum.
 const COST_ROUNDING: f64 = 1e-9;
 

@@ -239,15 +239,7 @@ impl Acquisition {
         well: &str,
     ) -> usize {
         let number = self.files.len();
-        // half a minute from file to file, from ten o'clock on
-        let (hours, rest) = ((number / 120) % 24, number % 120);
-        let acquired_at = format!(
-            "2026-01-{:02}T{:02}:{:02}:{:02}",
-            5 + number / 2880 % 20,
-            (10 + hours) % 24,
-            rest / 2,
-            rest % 2 * 30
-        );
+        let acquired_at = acquired_at(number);
         let well = well.to_owned();
         self.files.push(PlannedFile { path, well, container, planes, acquired_at, damage: Damage::None });
         number
@@ -270,6 +262,7 @@ impl Acquisition {
         let nuclei = moving_view.nuclei_px(&in_moving.shot.scene);
         let is_in_reference =
             |place: &&[f64; 2]| reference_from_moving.apply(**place).iter().all(|part| range.contains(part));
+        let n_nuclei_in_both = nuclei.iter().filter(is_in_reference).count();
         TrueRegistration {
             moving_file: self.files[moving].path.clone(),
             moving_plane: in_moving.index,
@@ -277,7 +270,29 @@ impl Acquisition {
             reference_plane: in_reference.index,
             reference_from_moving,
             mirrored: reference_from_moving.determinant() < 0.0,
-            n_nuclei_in_both: nuclei.iter().filter(is_in_reference).count(),
+            n_nuclei_in_both,
+            is_expected: n_nuclei_in_both >= TrueRegistration::N_NUCLEI_MIN,
         }
+    }
+}
+
+/// Half a minute from file to file, from ten o'clock on; after 20 days the first one comes again.
+fn acquired_at(number: usize) -> String {
+    let seconds = 10 * 3600 + 30 * number;
+    let (day, second) = (seconds / 86_400 % 20, seconds % 86_400);
+    format!("2026-01-{:02}T{:02}:{:02}:{:02}", 5 + day, second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::acquired_at;
+
+    #[test]
+    fn midnight_begins_another_day() {
+        assert_eq!(acquired_at(0), "2026-01-05T10:00:00");
+        assert_eq!(acquired_at(1), "2026-01-05T10:00:30");
+        // 14 hours later
+        assert_eq!(acquired_at(14 * 120 - 1), "2026-01-05T23:59:30");
+        assert_eq!(acquired_at(14 * 120), "2026-01-06T00:00:00");
     }
 }

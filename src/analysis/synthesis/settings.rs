@@ -92,11 +92,26 @@ impl AcquisitionSettings {
     /// Wells are B02 to O23, at most.
     pub const N_WELLS_MAX: u32 = 22 * 14;
 
-    /// Checks the ranges.
+    /// Most planes of an acquisition, beside a few dozen that are planted.
+    pub const N_PLANES_MAX: u64 = 1_000_000;
+    /// Most bytes of samples in an OME-TIFF file: its offsets have 32 bits, and its directories need room.
+    pub const N_OME_TIFF_BYTES_MAX: u64 = (1 << 32) - (64 << 20);
+
+    /// Checks the ranges, and that all together is not too much.
     ///
     /// # Errors
     /// The first setting that is outside its range.
     pub fn check(&self) -> Result<(), OutOfRange> {
+        let n_file_planes = [self.n_times, self.n_z, self.n_channels].map(u64::from);
+        let n_file_planes = n_file_planes.into_iter().fold(1, u64::saturating_mul);
+        let n_fields = u64::from(self.n_wells) * u64::from(self.n_fields) * 2;
+        let n_planes = n_fields.saturating_mul(n_file_planes);
+        let frame_bytes = (self.side_px as u64).saturating_pow(2).saturating_mul(2);
+        let n_file_bytes = n_file_planes.saturating_mul(frame_bytes);
+        let n_file_bytes_max = match self.format {
+            FormatChoice::Mixed | FormatChoice::OmeTiff => Self::N_OME_TIFF_BYTES_MAX,
+            FormatChoice::Tiff | FormatChoice::Nd2 => u64::MAX,
+        };
         let ranges = [
             ("wells", u64::from(self.n_wells), 1, u64::from(Self::N_WELLS_MAX)),
             ("fields", self.n_fields.into(), 1, 100),
@@ -104,6 +119,8 @@ impl AcquisitionSettings {
             ("time points", self.n_times.into(), 1, 10_000),
             ("focus steps", self.n_z.into(), 1, 1000),
             ("channels", self.n_channels.into(), 1, super::scene::N_CHANNELS_MAX as u64),
+            ("planes in all", n_planes, 1, Self::N_PLANES_MAX),
+            ("bytes in a file", n_file_bytes, 1, n_file_bytes_max),
         ];
         let outside = ranges.into_iter().find(|(_, found, least, most)| !(least..=most).contains(&found));
         outside.map_or(Ok(()), |(name, found, least, most)| Err(OutOfRange { name, least, most, found }))

@@ -123,6 +123,7 @@ fn registrations_carry_nuclei_onto_themselves() {
                 .count();
             assert_eq!(n_found, registration.n_nuclei_in_both);
             assert!(n_found >= 5, "{registration:?}");
+            assert_eq!(registration.is_expected, n_found >= 16, "{registration:?}");
             assert_eq!(registration.mirrored, is_detail_mirrored);
             let scale = registration.reference_from_moving.decompose().scale;
             assert!((scale - 0.25).abs() < 1e-12);
@@ -154,6 +155,15 @@ fn settings_outside_their_range_are_refused() {
     );
     assert!(refused(AcquisitionSettings { side_px: 100_000, ..small() }).contains("a side in pixels"));
     assert!(refused(AcquisitionSettings { n_channels: 5, ..small() }).contains("channels from 1 to 4"));
+    // each in its range, but too much together
+    let format = FormatChoice::Nd2;
+    let many =
+        AcquisitionSettings { n_wells: 308, n_fields: 100, n_times: 10_000, n_z: 1000, format, ..small() };
+    assert!(refused(many).contains("planes in all from 1 to 1000000"));
+    let long =
+        AcquisitionSettings { n_wells: 1, n_times: 1000, side_px: 2048, ..AcquisitionSettings::default() };
+    assert!(refused(long.clone()).contains("bytes in a file from 1 to 4227858432"));
+    assert_eq!(AcquisitionSettings { format, ..long }.check(), Ok(()));
 }
 
 #[test]

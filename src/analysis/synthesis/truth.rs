@@ -174,6 +174,13 @@ pub struct TrueRegistration {
     pub mirrored: bool,
     /// Nuclei with their centre in both frames.
     pub n_nuclei_in_both: usize,
+    /// Whether it is to be found: enough nuclei are in both, at least [`TrueRegistration::N_NUCLEI_MIN`].
+    pub is_expected: bool,
+}
+
+impl TrueRegistration {
+    /// Nuclei in both frames from which on a registration is to be found; fewer could lie alike by chance.
+    pub const N_NUCLEI_MIN: usize = 16;
 }
 
 /// A file that is to be written piece by piece.

@@ -19,9 +19,9 @@ const FILE_PAUSE: Duration = Duration::from_millis(120);
 /// From one frame of the growing file to the next.
 const FRAME_PAUSE: Duration = Duration::from_millis(900);
 /// How long the growing file waits, after its last frame, for its planes to be reported before it is finished.
-const FRAME_PATIENCE: Duration = Duration::from_secs(15);
+const FRAME_PATIENCE: Duration = Duration::from_secs(60);
 /// When the demo gives up waiting.
-const PATIENCE: Duration = Duration::from_secs(105);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// How long nothing must happen before everything counts as done.
 const CALM: Duration = Duration::from_millis(1500);
 const GLANCE: Duration = Duration::from_millis(50);
@@ -37,8 +37,8 @@ pub(super) struct Arrival<'a> {
 
 impl Arrival<'_> {
     /// Drops every file, lets the growing one grow, and waits until all is reported and `is_idle` holds for a while.
-    /// Ends early without an error when it is over, or when patience has.
-    pub(super) fn run(&self, is_idle: &dyn Fn() -> bool) -> Result<()> {
+    /// Ends early without an error when it is over, or when patience has ended: then it is true.
+    pub(super) fn run(&self, is_idle: &dyn Fn() -> bool) -> Result<bool> {
         let started = Instant::now();
         let mut files = Lines::new(self.out.join(OUTPUT).join("reports/files.jsonl"));
         let growing = self.truth.growing.as_ref();
@@ -51,7 +51,7 @@ impl Arrival<'_> {
             self.drop_file(file)?;
             self.say(&mut files, &format!("{} files dropped", number + 1))?;
             if !self.rest(FILE_PAUSE) {
-                return Ok(());
+                return Ok(false);
             }
         }
         if let Some(growing) = growing {
@@ -65,10 +65,10 @@ impl Arrival<'_> {
             if !is_calm {
                 calm_since = None;
             } else if since.elapsed() > CALM {
-                break;
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(!(self.is_over)())
     }
 
     /// Sleeps; false when it is over.

@@ -9,18 +9,17 @@ mod tests;
 use std::fs;
 use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::analysis::synthesis::truth::Truth;
 use crate::analysis::synthesis::{Acquisition, AcquisitionSettings};
-use crate::service::{Service, Task, Watchtower};
+use crate::service::{Service, Task, drain_on_signal};
 use crate::settings::{Override, Settings, resolve_folders};
 
 use super::{Exit, Failure, logging, say, set, synth};
@@ -43,8 +42,8 @@ pub(super) struct DemoArgs {
     /// Another seed gives another acquisition
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Rows and columns of a frame in pixels, 512 to 4096
-    #[arg(long, value_name = "PX", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(512..=4096))]
+    /// Rows and columns of a frame in pixels, 768 to 4096: below, too few nuclei are in both magnifications
+    #[arg(long, value_name = "PX", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(768..=4096))]
     size: u16,
     /// End with the counts as one JSON object on stdout
     #[arg(long)]
@@ -62,57 +61,72 @@ pub(super) fn main(args: &DemoArgs) -> Result<Exit, Failure> {
     let settings =
         AcquisitionSettings { seed: args.seed, side_px: args.size.into(), ..AcquisitionSettings::default() };
     let plan = Acquisition::plan(settings).map_err(Failure::usage)?;
-    make_room(&args.out).map_err(Failure::usage)?;
+    make_room(&args.out)?;
     let out = fs::canonicalize(&args.out).with_context(|| args.out.display().to_string())?;
     let started = Instant::now();
+    let runtime = super::run::runtime()?;
+    let stop = CancellationToken::new();
+    runtime.spawn(drain_on_signal(stop.clone(), Duration::ZERO));
     eprintln!("drawing {} files into {}", plan.n_files(), out.join(ACQUIRED).display());
-    let truth = synth::fill(&out.join(ACQUIRED), plan)?;
-    eprintln!("the daemon watches {}", out.join(WATCHED).display());
-    let is_interrupted = watch(&out, &truth)?;
-    if is_interrupted {
+    let watched = match synth::fill(&out.join(ACQUIRED), plan, &|| stop.is_cancelled())? {
+        Some(truth) => watch(&out, &truth, &runtime, &stop)?.map(|timed_out| (truth, timed_out)),
+        None => None,
+    };
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    let Some((truth, timed_out)) = watched else {
         eprintln!("interrupted; what was done so far is in {}", out.display());
+        if args.json {
+            say("{\"interrupted\":true}\n")?;
+        }
         return Ok(Exit::Failed);
-    }
+    };
     let found = Found::read(&out.join(OUTPUT))?;
     let score = score::score(&truth, &found);
-    let reports = out.join(OUTPUT).join("reports");
-    let page = Some(reports.join("report.html")).filter(|page| page.exists()).unwrap_or(reports);
     say(&format!("\n{score}\n{:.0} s\n", started.elapsed().as_secs_f64()))?;
-    say(&format!("reports   {}\n", page.display()))?;
+    if timed_out {
+        say("time ran out before everything was reported\n")?;
+    }
+    let reports = out.join(OUTPUT).join("reports");
+    say(&format!("reports   {}\n", reports.display()))?;
     if let Some(overlay) = overlay(&out.join(OUTPUT).join("objects")) {
         say(&format!("a picture {}\n", overlay.display()))?;
     }
     if args.json {
-        say(&format!("{}\n", score.to_json(&page)))?;
+        let mut answer = score.to_json(&reports);
+        answer["timed_out"] = timed_out.into();
+        say(&format!("{answer}\n"))?;
     }
-    Ok(if score.is_perfect() { Exit::Done } else { Exit::Failed })
+    Ok(if score.is_perfect() && !timed_out { Exit::Done } else { Exit::Failed })
 }
 
 /// Makes the folder, or takes away what an earlier demo made in it.
 ///
 /// # Errors
 /// When the folder holds anything but an earlier demo.
-fn make_room(out: &Path) -> Result<()> {
+fn make_room(out: &Path) -> Result<(), Failure> {
     let name = || out.display().to_string();
+    if out.exists() && !out.is_dir() {
+        return Err(Failure::usage(anyhow!("expected a folder, {} is none", out.display())));
+    }
     fs::create_dir_all(out).with_context(name)?;
     let is_empty = fs::read_dir(out).with_context(name)?.next().is_none();
     if !is_empty && !out.join(MARK).is_file() {
-        bail!(
+        return Err(Failure::usage(anyhow!(
             "{} is not empty and not the folder of an earlier demo: name another one by --out",
             out.display()
-        );
+        )));
     }
     fs::write(out.join(MARK), b"").with_context(name)?;
     for part in [ACQUIRED, WATCHED, OUTPUT] {
         let path = out.join(part);
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).with_context(|| path.display().to_string());
+                return Err(anyhow::Error::new(error).context(path.display().to_string()).into());
             }
             _ => {}
         }
     }
-    fs::create_dir(out.join(WATCHED)).with_context(name)
+    Ok(fs::create_dir(out.join(WATCHED)).with_context(name)?)
 }
 
 /// The daemon's settings: as shipped, but as impatient as a demonstration is.
@@ -133,33 +147,37 @@ fn settings(out: &Path) -> Result<Settings> {
     Ok(settings)
 }
 
-/// Runs the daemon while files arrive; whether it was interrupted.
-fn watch(out: &Path, truth: &Truth) -> Result<bool> {
+/// Runs the daemon while files arrive; whether time ran out, and nothing where it was interrupted.
+fn watch(out: &Path, truth: &Truth, runtime: &Runtime, stop: &CancellationToken) -> Result<Option<bool>> {
+    eprintln!("the daemon watches {}", out.join(WATCHED).display());
     let settings = settings(out)?;
     let folders = resolve_folders(&settings.watch.roots, &settings.output.dir)?;
     let bar = bar(truth.files.len() as u64);
-    logging::start(&settings.log, &folders.output, Some(&bar)).context("cannot open the log file")?;
+    logging::start(&settings.log, &folders.output, Some(&bar))?;
     let service = Service::open(Task { settings, folders, only: Vec::new(), once: false, hash_only: false })?;
-    let runtime = super::run::runtime()?;
-    let interrupted = runtime.block_on(attend(service, out, truth, &bar));
-    runtime.shutdown_timeout(Duration::from_secs(2));
+    let drain = service.shutdown().drain;
+    let drained = drain.clone();
+    let stopped = stop.clone();
+    runtime.spawn(async move {
+        stopped.cancelled().await;
+        drained.cancel();
+    });
+    let timed_out = runtime.block_on(attend(service, out, truth, &bar));
     bar.finish_and_clear();
-    interrupted
+    timed_out.map(|timed_out| (!stop.is_cancelled()).then_some(timed_out))
 }
 
+/// Runs the service until all files have arrived and are reported; whether time ran out.
 async fn attend(service: Service, out: &Path, truth: &Truth, bar: &ProgressBar) -> Result<bool> {
     let watchtower = service.watchtower();
     let drain = service.shutdown().drain;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let signals = tokio::spawn(obey_interrupts(drain.clone(), interrupted.clone()));
     let (out, truth, bar) = (out.to_owned(), truth.clone(), bar.clone());
     let arriving = tokio::task::spawn_blocking({
         let drain = drain.clone();
         move || {
             let is_over = || drain.is_cancelled();
             let arrival = Arrival { out: &out, truth: &truth, bar: &bar, is_over: &is_over };
-            let is_idle = || is_idle(&watchtower);
-            let arrived = arrival.run(&is_idle);
+            let arrived = arrival.run(&|| watchtower.is_idle());
             drain.cancel();
             arrived
         }
@@ -168,27 +186,8 @@ async fn attend(service: Service, out: &Path, truth: &Truth, bar: &ProgressBar) 
     // whatever ended the service ends the arrival, too
     drain.cancel();
     let arrived = arriving.await.context("the files stopped arriving")?;
-    signals.abort();
     finished?;
-    arrived?;
-    Ok(interrupted.load(Ordering::Relaxed))
-}
-
-/// The first interrupt drains, the second ends the process at once.
-async fn obey_interrupts(drain: CancellationToken, interrupted: Arc<AtomicBool>) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        interrupted.store(true, Ordering::Relaxed);
-        drain.cancel();
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(130);
-        }
-    }
-}
-
-/// Whether nothing is in work or waits.
-fn is_idle(watchtower: &Watchtower) -> bool {
-    let status = watchtower.status();
-    status.n_in_work == 0 && status.n_waiting == 0
+    arrived
 }
 
 fn bar(n_files: u64) -> ProgressBar {

@@ -145,7 +145,7 @@ fn planes(truth: &Truth, found: &Found) -> Kind {
 /// where nobody asked for it: only wrong places are invented.
 fn registered(truth: &Truth, found: &Found) -> Kind {
     let key = |moving: &PlaneName, reference: &PlaneName| format!("{} in {}", name(moving), name(reference));
-    let planted = truth.registrations.iter().map(|own| {
+    let planted = truth.registrations.iter().filter(|own| own.is_expected).map(|own| {
         key(&plane(&own.moving_file, own.moving_plane), &plane(&own.reference_file, own.reference_plane))
     });
     let planted: BTreeSet<_> = planted.collect();

@@ -1,8 +1,8 @@
 use std::io::Cursor;
 
 use super::found::{Found, cells};
-use super::make_room;
 use super::score::{Kind, Score, score};
+use super::{Exit, make_room};
 use crate::analysis::synthesis::truth::{Condition, Truth};
 use crate::analysis::synthesis::{Acquisition, AcquisitionSettings, Studio};
 
@@ -12,7 +12,10 @@ fn truth() -> Truth {
     let studio = Studio::new(Acquisition::plan(settings).unwrap());
     let written = (0..studio.plan().n_files())
         .map(|file| studio.write(file, &mut Cursor::new(Vec::new()), || ()).unwrap());
-    studio.truth(written.collect())
+    let mut truth = studio.truth(written.collect());
+    // fields as small as these share a few nuclei only
+    truth.registrations.iter_mut().for_each(|registration| registration.is_expected = true);
+    truth
 }
 
 /// Reports that say exactly what is true.
@@ -83,6 +86,16 @@ fn what_is_missed_and_what_is_invented_is_counted_and_named() {
 }
 
 #[test]
+fn a_registration_that_is_not_expected_is_neither_missed_nor_invented() {
+    let mut truth = truth();
+    let mut found = perfect(&truth);
+    truth.registrations[0].is_expected = false;
+    assert!(score(&truth, &found).is_perfect());
+    found.registrations.remove(0);
+    assert!(score(&truth, &found).is_perfect());
+}
+
+#[test]
 fn planes_reported_only_at_the_end_are_missed_while_growing() {
     let truth = truth();
     let mut found = perfect(&truth);
@@ -113,6 +126,8 @@ fn only_the_folder_of_a_demo_is_replaced() {
     let other = folder.path().join("other");
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("mine.txt"), b"mine").unwrap();
-    assert!(make_room(&other).unwrap_err().to_string().contains("not the folder of an earlier demo"));
+    assert!(make_room(&other).unwrap_err().error.to_string().contains("not the folder of an earlier demo"));
     assert_eq!(std::fs::read(other.join("mine.txt")).unwrap(), b"mine");
+    let file = make_room(&other.join("mine.txt")).unwrap_err();
+    assert!(file.exit == Exit::Usage && file.error.to_string().contains("expected a folder"), "{file:?}");
 }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::analysis::optimizers::LossKind;
-use crate::analysis::registration::fit::{FitBounds, FitError, fit_pairs_timed};
+use crate::analysis::registration::fit::{COORDINATE_MAX, FitBounds, FitError, fit_pairs_timed};
 use crate::analysis::registration::{
     self, Field, FitSettings, Model, Refusal, Registration, Settings, mirrored_pairs,
 };
@@ -104,8 +104,8 @@ impl RegisterArgs {
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    let value = text.parse().ok().filter(|value: &f64| *value > 0.0 && value.is_finite());
-    value.ok_or_else(|| "expected a number above 0".to_owned())
+    let value = text.parse().ok().filter(|value: &f64| *value > 0.0 && *value <= COORDINATE_MAX);
+    value.ok_or_else(|| format!("expected a number above 0, at most {COORDINATE_MAX:e}"))
 }
 
 /// Reads `scale=LO:HI,theta=LO:HI`, theta in degrees.

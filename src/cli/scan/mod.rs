@@ -7,7 +7,6 @@ mod summary;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use tokio::sync::oneshot;
@@ -19,8 +18,11 @@ use super::{ConfigArgs, Exit, Failure, logging, say, set};
 
 /// Reads finished folders or files once, with a progress bar; a second run takes up only what is new
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  scopewatch scan /data/plate1 --out /data/plate1-scopewatch\n  \
-                        scopewatch scan well_B02.nd2 well_B03.nd2 --out checked")]
+#[command(
+    after_help = "Exits with 3 as long as the output folder knows of a file or plane that is rejected, whichever \
+                        scan found it.\n\nExamples:\n  scopewatch scan /data/plate1 --out /data/plate1-scopewatch\n  \
+                        scopewatch scan well_B02.nd2 well_B03.nd2 --out checked"
+)]
 pub(super) struct ScanArgs {
     /// Folders, with everything below them, and files; a file named here is taken whatever its name
     #[arg(required = true, value_name = "PATH")]
@@ -59,7 +61,7 @@ pub(super) fn main(args: ScanArgs) -> Result<Exit, Failure> {
     let settings = args.config.load(Some(&args.out), overrides).map_err(Failure::usage)?;
     let (folders, only) = roots::resolve(&args.paths, &settings.output.dir).map_err(Failure::usage)?;
     let bar = progress::bar();
-    logging::start(&settings.log, &folders.output, bar.as_ref()).context("cannot open the log file")?;
+    logging::start(&settings.log, &folders.output, bar.as_ref())?;
     let output = folders.output.clone();
     let lines = summary::ReportLines::from_here(&output);
     let hash_only = args.only == Some(Only::Hash);

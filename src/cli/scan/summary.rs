@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::actor::Outcome;
 use crate::platform::process;
 use crate::service::{Finished, Status};
-use crate::store::Counts;
+use crate::store::{Counts, FileState, PlaneState};
 
 use super::Exit;
 
@@ -28,8 +28,8 @@ pub(super) fn summary(status: &Status, counts: &Counts, finished: Finished, inte
         "files": done.files_done + done.files_rejected + done.files_unchanged,
         "files_known": status.roots.iter().map(|root| root.files.saturating_sub(root.found_by_walk)).sum::<u64>(),
         "planes": done.planes_done,
-        "rejected": done.files_rejected,
-        "planes_rejected": done.planes_rejected,
+        "rejected": counts.files.get(&FileState::Rejected).unwrap_or(&0),
+        "planes_rejected": counts.planes.get(&PlaneState::Rejected).unwrap_or(&0),
         "interrupted": interrupted,
         "groups": counts.groups,
         "pairs": counts.pairs,
@@ -77,7 +77,8 @@ pub(super) fn to_text(summary: &Value, rejected: &[String], output: &Path) -> St
     text
 }
 
-/// How the command ends: what was left out by a signal weighs more than what cannot be read.
+/// How the command ends: what was left out by a signal weighs more than what cannot be read, now or in an earlier scan
+/// into the same folder.
 pub(super) fn exit(summary: &Value, outcome: Outcome) -> Exit {
     let n_refused =
         ["rejected", "planes_rejected"].iter().filter_map(|key| summary[key].as_u64()).sum::<u64>();

@@ -204,7 +204,15 @@ fn what_cannot_be_fitted_is_refused() {
     assert!(refused(&three, &three, &FitSettings { bounds, ..settings(Model::Affine) }).contains("affine"));
     let start = FitStart { scale: Some(-1.0), rotation_rad: None };
     assert!(refused(&three, &three, &FitSettings { start, ..plain.clone() }).contains("start"));
-    assert!(refused(&three, &three, &FitSettings { loss_scale_px: 0.0, ..plain }).contains("loss scale"));
+    for loss_scale_px in [0.0, 1e300, f64::NAN] {
+        let settings = FitSettings { loss_scale_px, ..settings(Model::Similarity) };
+        assert!(refused(&three, &three, &settings).contains("loss scale"));
+    }
+    // each in its range, but their ratio squared is not a number
+    let tiny: Vec<_> = three.iter().map(|[x, y]| [1e-90 * x, 1e-90 * y]).collect();
+    let loss = LossKind::Cauchy;
+    let settings = FitSettings { loss, loss_scale_px: 1e100, ..settings(Model::Anisotropic) };
+    assert!(refused(&tiny, &tiny, &settings).contains("no finite number"));
 }
 
 #[test]
