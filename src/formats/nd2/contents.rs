@@ -253,10 +253,25 @@ fn joined_name(loops: &[&Loop], position_index: u32) -> String {
     let mut rest = u64::from(position_index);
     let mut names = Vec::new();
     for own in loops.iter().rev() {
-        let point = own.points.get((rest % own.n) as usize);
-        rest /= own.n;
+        // a loop of open length names no points beyond its first
+        let n = own.n.max(1);
+        let point = own.points.get((rest % n) as usize);
+        rest /= n;
         names.extend(point.map(|point| point.name.as_str()).filter(|name| !name.is_empty()));
     }
     names.reverse();
     names.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::nd2::experiment::Axis;
+
+    #[test]
+    fn a_growing_run_may_visit_positions_without_end() {
+        let own = |axis, n| Loop { axis, n, step_um: None, points: Vec::new() };
+        let loops = [own(Axis::Position, 0), own(Axis::Focus, 3)];
+        assert_eq!(planned_positions(&loops, shape::lengths(&loops).n_p), [Position::default()]);
+    }
 }
