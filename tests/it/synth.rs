@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{output, scopewatch};
+use crate::support::{Sandbox, output, scopewatch};
 
 fn synth(out: &Path, flags: &[&str]) -> (Option<i32>, Value, String) {
     let ended = output(scopewatch().arg("synth").arg("--out").arg(out).arg("--json").args(flags));
@@ -79,6 +79,43 @@ fn folders_of_others_and_settings_out_of_range_are_refused() {
     let (code, _, stderr) = synth(&out, &SMALL);
     assert_eq!(code, Some(2), "{stderr}");
     assert_eq!(fs::read(out.join("plate1/mine.txt")).unwrap(), b"mine");
+}
+
+#[test]
+fn what_is_planted_in_single_plane_files_is_found_by_a_scan() {
+    let sandbox = Sandbox::new();
+    let flags = ["--format", "tiff", "--size", "512", "--wells", "1", "--fields", "1", "--times", "6"];
+    let (code, _, stderr) = synth(&sandbox.inbox(), &flags);
+    assert_eq!(code, Some(0), "{stderr}");
+    sandbox.scan(&[]);
+    let mut found: Vec<[String; 3]> = sandbox
+        .table("duplicate_pairs.csv")
+        .lines()
+        .skip(1)
+        .map(|row| {
+            let cells: Vec<&str> = row.split(',').collect();
+            named([cells[0], cells[2]], cells[4])
+        })
+        .collect();
+    let truth = truth(&sandbox.inbox());
+    let mut planted: Vec<[String; 3]> = truth["relations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|relation| {
+            let text = |key: &str| relation[key].as_str().unwrap();
+            named([text("file_a"), text("file_b")], text("relation"))
+        })
+        .collect();
+    found.sort();
+    planted.sort();
+    assert_eq!(found, planted);
+}
+
+/// A pair of files in the order of their names, with their relation.
+fn named(mut files: [&str; 2], relation: &str) -> [String; 3] {
+    files.sort_unstable();
+    [files[0], files[1], relation].map(str::to_owned)
 }
 
 /// A Python that has the packages `nd2` and `tifffile`.

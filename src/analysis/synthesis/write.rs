@@ -147,6 +147,7 @@ impl Session<'_> {
             predictor: if is_packed { Predictor::Horizontal } else { Predictor::None },
             pixel_size_um: Some(objective.pixel_size_um()),
             description: is_packed.then(|| "saved again".to_owned()),
+            date_time: Some(self.planned.acquired_at.replace('-', ":").replace('T', " ")),
             ..WriteOptions::default()
         };
         let plane = self.draw(self.planned.first());

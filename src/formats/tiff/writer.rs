@@ -50,6 +50,8 @@ pub struct WriteOptions {
     pub pixel_size_um: Option<f64>,
     /// ImageDescription of the first page: plain text, ImageJ's lines or OME-XML.
     pub description: Option<String>,
+    /// DateTime of every page, as the format asks for: `YYYY:MM:DD HH:MM:SS`.
+    pub date_time: Option<String>,
     /// Byte order of the file, default little-endian.
     pub byte_order: ByteOrder,
     /// Writes 64-bit offsets, which a file above 4 GiB needs.
@@ -192,6 +194,10 @@ impl<W: Write + Seek> TiffWriter<W> {
             short(tag::SAMPLE_FORMAT, &vec![sample_format(page.sample_type); s]),
             short(tag::PLANAR, &[1]),
         ];
+        if let Some(text) = &self.options.date_time {
+            let bytes = [text.as_bytes(), &[0]].concat();
+            entries.push(Entry::new(tag::DATE_TIME, 2, bytes.len(), bytes));
+        }
         if let (Some(text), 0) = (&self.options.description, self.n_pages) {
             let mut bytes = text.clone().into_bytes();
             bytes.push(0);
