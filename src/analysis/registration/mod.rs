@@ -5,9 +5,9 @@
 //! origin at the centre of the first pixel.
 //!
 //! Each triangle of a Delaunay triangulation and the three corners around it make a description that neither shift,
-//! rotation nor scale changes ([`descriptors`]). Descriptions that resemble one another propose a transform, which
-//! has to prove itself on ever more points around ([`search`]), until the whole field agrees better than chance could
-//! ([`agreement`]). Then the pairs are told from accidental neighbours ([`refinement`]) and fitted ([`fit`]).
+//! rotation nor scale changes (`descriptors`). Descriptions that resemble one another propose a transform, which
+//! has to prove itself on ever more points around (`search`), until the whole field agrees better than chance could
+//! (`agreement`). Then the pairs are told from accidental neighbours (`refinement`) and fitted ([`fit`]).
 
 mod agreement;
 mod chance;

@@ -2,7 +2,7 @@
 //! far, and waits in the ledger for those that come later.
 //!
 //! A pair is tried by whichever of its planes comes second here. Which planes pair follows from what they say of
-//! themselves, never from the order in which they come: see [`pairing`].
+//! themselves, never from the order in which they come: see `pairing`.
 
 mod desk;
 mod fields;
