@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::replace::Replacement;
@@ -142,9 +143,10 @@ impl ObjectTables {
         picture
     }
 
-    /// Joins `parts`, in their order, under one header into the table of their container; the parts are gone then. With
-    /// no parts nothing is written. A single part becomes the table itself: its content is synced and it is renamed,
-    /// and the name is made last by whatever is synced next on that disk, such as the ledger's commit.
+    /// Joins `parts`, in their order, under one header into the table of their container. With no parts nothing is
+    /// written. Parts stay until [`Self::remove`], so that joining can be repeated until the ledger knows of it. A single
+    /// part becomes the table itself: its content is synced and it is renamed, and the name is made last by whatever is
+    /// synced next on that disk, such as the ledger's commit.
     ///
     /// # Errors
     /// [`PartError::Damaged`] names the first plane whose part cannot be used; nothing is changed then.
@@ -162,16 +164,16 @@ impl ObjectTables {
         }
         out.flush().map_err(at(table))?;
         drop(out);
-        joined.put_in_place().map_err(at(table))?;
-        parts.iter().try_for_each(|part| remove_if_any(&self.part_path(*part)))
+        joined.put_in_place().map_err(at(table))
     }
 
-    /// Joins `parts` behind the rows that the table has, which must be `n_rows`; the parts are gone then. Not done, when
-    /// the table has another number of rows or another header, or a part cannot be used.
+    /// Joins `parts` behind the rows that the table has, and says whether the table holds all rows now: it must have
+    /// `rows.start` of them before, or `rows.end` when this was done already. Not done, when the table has another
+    /// number of rows or another header, or a part cannot be used. Parts stay until [`Self::remove`].
     ///
     /// # Errors
     /// I/O.
-    pub fn extend(&self, n_rows: u64, parts: &[Part], table: &Path) -> Result<bool, PartError> {
+    pub fn extend(&self, rows: Range<u64>, parts: &[Part], table: &Path) -> Result<bool, PartError> {
         let mut old = match File::open(table) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => BufReader::new(opened.map_err(at(table))?),
@@ -187,8 +189,8 @@ impl ObjectTables {
             n_lines += 1;
             line.clear();
         }
-        if n_lines != n_rows + 1 {
-            return Ok(false);
+        if n_lines != rows.start + 1 {
+            return Ok(n_lines == rows.end + 1);
         }
         for part in parts {
             match self.append_part(&mut out, &mut header, *part) {
@@ -199,8 +201,15 @@ impl ObjectTables {
         out.flush().map_err(at(table))?;
         drop(out);
         joined.put_in_place().map_err(at(table))?;
-        parts.iter().try_for_each(|part| remove_if_any(&self.part_path(*part)))?;
         Ok(true)
+    }
+
+    /// Removes parts that were joined.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn remove(&self, parts: &[Part]) -> Result<(), PartError> {
+        parts.iter().try_for_each(|part| remove_if_any(&self.part_path(*part)))
     }
 
     /// Makes a part the table; not done, when they lie on different disks.
@@ -339,7 +348,11 @@ mod tests {
         let table = tables.table_path("plate 1", &RelativePath::new("a:b/con.x/c.nd2"));
         assert_eq!(table, folder.path().join("objects/plate 1/a%3Ab/%63on.x/c.nd2.objects.csv"));
         tables.concatenate(&parts, &table).unwrap();
-        assert_eq!(fs::read_to_string(&table).unwrap(), "label,z\n1,0\n2,0\n1,2\n2,2\n1,10\n2,10\n");
+        let joined = "label,z\n1,0\n2,0\n1,2\n2,2\n1,10\n2,10\n";
+        assert_eq!(fs::read_to_string(&table).unwrap(), joined);
+        tables.concatenate(&parts, &table).unwrap();
+        assert_eq!(fs::read_to_string(&table).unwrap(), joined, "joined again after a crash");
+        tables.remove(&parts).unwrap();
         assert!(parts.iter().all(|part| !tables.has_part(*part)));
     }
 
@@ -361,16 +374,17 @@ mod tests {
         let (_folder, tables) = scratch();
         let table = tables.table_path("r", &RelativePath::new("c.tif"));
         tables.write_part(part(7, 2, 2), b"label\n1\n").unwrap();
-        assert!(!tables.extend(0, &[part(7, 2, 2)], &table).unwrap(), "no table");
+        assert!(!tables.extend(0..1, &[part(7, 2, 2)], &table).unwrap(), "no table");
         fs::create_dir_all(table.parent().unwrap()).unwrap();
         fs::write(&table, "label\n1\n2\n").unwrap();
-        assert!(!tables.extend(1, &[part(7, 2, 2)], &table).unwrap(), "other rows");
+        assert!(!tables.extend(0..1, &[part(7, 2, 2)], &table).unwrap(), "other rows");
         tables.write_part(part(7, 2, 3), b"label,area\n1,2\n").unwrap();
-        assert!(!tables.extend(2, &[part(7, 2, 2), part(7, 2, 3)], &table).unwrap(), "another header");
+        assert!(!tables.extend(2..4, &[part(7, 2, 2), part(7, 2, 3)], &table).unwrap(), "another header");
         assert_eq!(fs::read_to_string(&table).unwrap(), "label\n1\n2\n");
-        assert!(tables.extend(2, &[part(7, 2, 2)], &table).unwrap());
-        assert_eq!(fs::read_to_string(&table).unwrap(), "label\n1\n2\n1\n");
-        assert!(!tables.has_part(part(7, 2, 2)));
+        for _ in ["", "again after a crash"] {
+            assert!(tables.extend(2..3, &[part(7, 2, 2)], &table).unwrap());
+            assert_eq!(fs::read_to_string(&table).unwrap(), "label\n1\n2\n1\n");
+        }
         assert_eq!(fs::read_dir(table.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
     }
 

@@ -235,7 +235,7 @@ impl Bookkeeping {
 
     async fn close_if(&self, file_ready: bool, ticket: &Ticket) -> Result<(), StageError> {
         let Some(claim) = ticket.claim.filter(|_| file_ready) else { return Ok(()) };
-        let lost = self.join_tables(claim, ticket).await?;
+        let Joined { lost, parts } = self.join_tables(claim, ticket).await?;
         if !lost.is_empty() {
             warn!(file = %ticket, n_planes = lost.len(), "parts of the object table are lost, doing their planes again");
             return self.ask(|ledger, reply| ledger.reread_planes(claim, lost, reply)).await;
@@ -252,18 +252,36 @@ impl Bookkeeping {
             _ => files_done,
         });
         debug!(file = %ticket, version = finished.version, state = finished.state.name(), latency_ms, "file closed");
+        self.remove_parts(claim, ticket, parts).await
+    }
+
+    /// Removes the parts that went into a table that the ledger knows of, and what older claims left behind.
+    async fn remove_parts(
+        &self,
+        claim: FileTicket,
+        ticket: &Ticket,
+        parts: Vec<Part>,
+    ) -> Result<(), StageError> {
+        let tables = self.tables.clone();
+        let remove = move || match claim.claim {
+            1 => tables.remove(&parts),
+            _ => tables.remove_parts(claim.file_id),
+        };
+        if let Err(error) = self.io.run(move |_| remove()).await? {
+            warn!(file = %ticket, %error, "parts of the object table cannot be removed");
+        }
         Ok(())
     }
 
-    /// Joins the object tables of a container's planes; the planes whose part is lost. Waits while there is no space;
-    /// a table that cannot be written at all is an alert, and the file is closed without it.
-    async fn join_tables(&self, claim: FileTicket, ticket: &Ticket) -> Result<Vec<PlaneIndex>, StageError> {
+    /// Joins the object tables of a container's planes. Waits while there is no space; a table that cannot be written at
+    /// all is an alert, and the file is closed without it.
+    async fn join_tables(&self, claim: FileTicket, ticket: &Ticket) -> Result<Joined, StageError> {
         loop {
             let this = self.clone();
             let (root, path) = (ticket.root.clone(), ticket.path.clone());
             let joined = self.io.run(move |_| this.try_join_tables(claim, &root.name, &path)).await?;
             match joined {
-                Ok(lost) => return Ok(lost),
+                Ok(joined) => return Ok(joined),
                 Err(JoinTablesError::Ledger(error)) => return Err(StageError::fatal(error)),
                 Err(JoinTablesError::Part(error)) if error.is_out_of_space() => {
                     warn!(file = %ticket, "no space for the object table, trying again");
@@ -275,7 +293,7 @@ impl Bookkeeping {
                         format!("the object table of {} cannot be written: {error}", ticket.path.to_report());
                     let alert = Alert { kind: "objects_table".into(), text, ..Alert::default() };
                     self.ledger.emit_alert(alert, Box::new(|_| ()));
-                    return Ok(Vec::new());
+                    return Ok(Joined::default());
                 }
             }
         }
@@ -286,16 +304,12 @@ impl Bookkeeping {
         claim: FileTicket,
         root_name: &str,
         path: &RelativePath,
-    ) -> Result<Vec<PlaneIndex>, JoinTablesError> {
+    ) -> Result<Joined, JoinTablesError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let planes = reader.segmented_planes(claim.file_id)?;
         drop(reader);
-        let lost =
-            put_together(&self.tables, claim.file_id, &planes, &self.tables.table_path(root_name, path))?;
-        if lost.is_empty() && claim.claim > 1 {
-            self.tables.remove_parts(claim.file_id)?;
-        }
-        Ok(lost)
+        let table = self.tables.table_path(root_name, path);
+        Ok(put_together(&self.tables, claim.file_id, &planes, &table)?)
     }
 
     /// Queues an operation and waits for its commit. A claim that went stale is an item's error; a ledger that cannot
@@ -319,17 +333,32 @@ impl Bookkeeping {
     }
 }
 
+/// What became of a container's object table.
+#[derive(Debug, Default)]
+struct Joined {
+    /// Planes that have to be done again for it; the table was not made then.
+    lost: Vec<PlaneIndex>,
+    /// The parts that went into it.
+    parts: Vec<Part>,
+}
+
+impl Joined {
+    fn lost(lost: Vec<PlaneIndex>) -> Self {
+        Self { lost, parts: Vec::new() }
+    }
+}
+
 /// Makes the object table of a container from the parts of its planes, behind what the table holds of those before
-/// them; the planes that have to be done again for it.
+/// them.
 fn put_together(
     tables: &ObjectTables,
     file_id: i64,
     planes: &[SegmentedPlane],
     table: &Path,
-) -> Result<Vec<PlaneIndex>, PartError> {
+) -> Result<Joined, PartError> {
     if planes.iter().all(|plane| plane.claim.is_none()) && (planes.is_empty() || table.exists()) {
         // nothing was segmented since the table was made: it stands as it is
-        return Ok(Vec::new());
+        return Ok(Joined::default());
     }
     let n_tabled = planes.iter().take_while(|plane| plane.claim.is_none()).count();
     let (tabled, others) = planes.split_at(n_tabled);
@@ -341,16 +370,18 @@ fn put_together(
         }
     }
     if !lost.is_empty() {
-        return Ok(lost);
+        return Ok(Joined::lost(lost));
     }
     if n_tabled > 0 {
-        let n_rows = tabled.iter().map(|plane| plane.nuclei).sum();
-        let is_extended = tables.extend(n_rows, &parts, table)?;
-        return Ok(tabled.iter().filter(|_| !is_extended).map(|plane| plane.index).collect());
+        let n_rows = |planes: &[SegmentedPlane]| planes.iter().map(|plane| plane.nuclei).sum::<u64>();
+        if !tables.extend(n_rows(tabled)..n_rows(planes), &parts, table)? {
+            return Ok(Joined::lost(tabled.iter().map(|plane| plane.index).collect()));
+        }
+        return Ok(Joined { lost, parts });
     }
     match tables.concatenate(&parts, table) {
-        Ok(()) => Ok(Vec::new()),
-        Err(PartError::Damaged(plane)) => Ok(vec![plane]),
+        Ok(()) => Ok(Joined { lost, parts }),
+        Err(PartError::Damaged(plane)) => Ok(Joined::lost(vec![plane])),
         Err(error) => Err(error),
     }
 }
