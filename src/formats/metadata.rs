@@ -105,6 +105,21 @@ pub struct Metadata {
     pub positions: Vec<Position>,
     /// Start of the acquisition as the container writes it.
     pub acquired_at: Option<String>,
+    /// Names of other files that hold more planes of the same set, as the container writes them (OME-TIFF).
+    pub other_files: Vec<String>,
+}
+
+/// When and where one plane was exposed, as far as the container says.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PlaneDetails {
+    /// Milliseconds since the start of the acquisition.
+    pub time_ms: Option<f64>,
+    /// Stage x in micrometres.
+    pub x_um: Option<f64>,
+    /// Stage y in micrometres.
+    pub y_um: Option<f64>,
+    /// Stage z in micrometres.
+    pub z_um: Option<f64>,
 }
 
 impl Metadata {

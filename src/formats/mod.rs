@@ -3,8 +3,10 @@
 //! [`open`] sniffs the format by its first bytes (never by the file's name), checks that the container is whole and
 //! lists its planes; [`Container::read_plane`] decodes one. Nothing here knows paths, clocks or threads' pools.
 
+pub mod calibration;
 pub mod error;
 pub mod growing;
+mod inflate;
 pub mod limits;
 pub mod metadata;
 pub mod nd2;
@@ -14,10 +16,11 @@ pub mod tiff;
 
 use std::io::{Read, Seek};
 
+pub use calibration::{ObjectivePixelSize, PixelSizes};
 pub use error::{FormatError, FormatErrorKind};
 pub use growing::{ByteRange, Growing, Hint};
 pub use limits::Limits;
-pub use metadata::{Channel, Dims, Format, Metadata, PlaneEntry, Position};
+pub use metadata::{Channel, Dims, Format, Metadata, PlaneDetails, PlaneEntry, Position};
 pub use plane::{Plane, Samples};
 
 /// Anything a container can be read from.
@@ -40,7 +43,32 @@ pub trait Container: Send {
     ///
     /// # Panics
     /// When `plane_index` is not below `planes().len()`.
-    fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError>;
+    fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError> {
+        let mut plane = Plane::empty();
+        self.read_plane_into(plane_index, &mut plane)?;
+        Ok(plane)
+    }
+
+    /// The same into `plane`, whose memory is used again where its type of samples stays; after an error its samples mean
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Self::read_plane`].
+    ///
+    /// # Panics
+    /// As [`Self::read_plane`].
+    fn read_plane_into(&mut self, plane_index: usize, plane: &mut Plane) -> Result<(), FormatError>;
+
+    /// When and where the plane at `plane_index` was exposed; this may read a little of the file for every plane.
+    ///
+    /// # Errors
+    /// Those of reading it. What the container does not say is no error, but `None`.
+    ///
+    /// # Panics
+    /// When `plane_index` is not below `planes().len()`.
+    fn plane_details(&mut self, plane_index: usize) -> Result<PlaneDetails, FormatError> {
+        Ok(PlaneDetails { time_ms: self.planes()[plane_index].time_ms, ..PlaneDetails::default() })
+    }
 
     /// A number that stands for what the plane is made of: which bytes of the file, and how they are read. Two readings
     /// of a file take the same samples for a plane when the numbers agree. `None` where a file cannot grow.

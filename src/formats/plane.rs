@@ -75,6 +75,18 @@ impl Samples {
         }
     }
 
+    /// Makes room for `n` samples of the given type, in the same memory where the type stays. The values are left over from
+    /// before or zero.
+    pub fn reshape(&mut self, sample_type: SampleType, n: usize) {
+        let capacity = each!(self, values => values.capacity());
+        if self.sample_type() == sample_type && capacity >= n {
+            each!(self, values => values.resize(n, Default::default()));
+        } else {
+            // zeros fresh from the system cost nothing until they are touched; growing would copy
+            *self = Self::zeros(sample_type, n);
+        }
+    }
+
     /// How many samples there are.
     pub fn len(&self) -> usize {
         each!(self, values => values.len())
@@ -121,6 +133,17 @@ pub struct Plane {
 }
 
 impl Plane {
+    /// A plane without pixels, to be read into.
+    pub const fn empty() -> Self {
+        Self { height: 0, width: 0, n_samples: 0, samples: Samples::Uint8(Vec::new()) }
+    }
+
+    /// Takes on a shape, keeping the memory where the type of the samples stays.
+    pub fn reshape(&mut self, [height, width, n_samples]: [usize; 3], sample_type: SampleType) {
+        (self.height, self.width, self.n_samples) = (height, width, n_samples);
+        self.samples.reshape(sample_type, height * width * n_samples);
+    }
+
     /// Bytes that the samples occupy.
     pub fn size_bytes(&self) -> usize {
         self.samples.len() * self.samples.sample_type().size_bytes()

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
-use super::{Container, Dims, Format, FormatError, Limits, Metadata, Plane, PlaneEntry, Samples, Source};
+use super::{Container, Dims, Format, FormatError, Limits, Metadata, Plane, PlaneEntry, Source};
 use crate::units::{PlaneIndex, SampleType};
 
 /// An opened PNG, JPEG or BMP file.
@@ -45,6 +45,7 @@ impl RasterContainer {
             channels: Vec::new(),
             positions: Vec::new(),
             acquired_at: None,
+            other_files: Vec::new(),
         };
         let plane = PlaneEntry {
             index: PlaneIndex::default(),
@@ -69,7 +70,7 @@ impl Container for RasterContainer {
         &self.planes
     }
 
-    fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError> {
+    fn read_plane_into(&mut self, plane_index: usize, plane: &mut Plane) -> Result<(), FormatError> {
         let entry = self.planes[plane_index];
         let decoder = decoder(&mut self.source, self.format, &self.limits)?;
         let found = Header::of(&decoder)?;
@@ -78,9 +79,8 @@ impl Container for RasterContainer {
         }
         let (height, width, n_samples) =
             (entry.height as usize, entry.width as usize, entry.n_samples as usize);
-        let mut samples = Samples::zeros(entry.sample_type, height * width * n_samples);
-        decoder.read_image(samples.as_bytes_mut()).map_err(error_of)?;
-        Ok(Plane { height, width, n_samples, samples })
+        plane.reshape([height, width, n_samples], entry.sample_type);
+        decoder.read_image(plane.samples.as_bytes_mut()).map_err(error_of)
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
             once: task.once,
             limits: *limits,
             patterns: identity.patterns.clone(),
+            pixel_sizes: task.settings.pixel_sizes.clone(),
             growing: GrowingSettings { enabled: growing.enabled, frame_shapes: growing.nd2_frames.clone() },
         },
         decoder: decoder::Settings {

@@ -18,8 +18,8 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::identity::IdentityPatterns;
-use crate::formats::Limits;
 use crate::formats::growing::FrameShape;
+use crate::formats::{Limits, PixelSizes};
 
 pub use error::SettingsError;
 pub use folders::{Folders, check_folders, resolve_folders};
@@ -40,6 +40,8 @@ pub struct Settings {
     pub resources: ResourceSettings,
     /// What a file may claim before it is refused.
     pub limits: Limits,
+    /// Pixel sizes under objectives, for files that were never calibrated.
+    pub pixel_sizes: PixelSizes,
     /// Tries, restarts and deadlines.
     pub pipeline: PipelineSettings,
     /// How nuclei are found.
@@ -227,8 +229,18 @@ impl TryFrom<RawSettings> for Settings {
     type Error = SettingsError;
 
     fn try_from(raw: RawSettings) -> Result<Self, SettingsError> {
-        let RawSettings { watch, growing, output, resources, limits, pipeline, segmentation, identity, log } =
-            raw;
+        let RawSettings {
+            watch,
+            growing,
+            output,
+            resources,
+            limits,
+            calibration,
+            pipeline,
+            segmentation,
+            identity,
+            log,
+        } = raw;
         Ok(Self {
             watch: watch.try_into()?,
             growing: growing.try_into()?,
@@ -244,6 +256,7 @@ impl TryFrom<RawSettings> for Settings {
                 planes_max: limits.planes_max,
                 ..Limits::default()
             },
+            pixel_sizes: calibration.try_into()?,
             pipeline: PipelineSettings {
                 attempts_max: pipeline.attempts_max,
                 interruptions_max: pipeline.interruptions_max,
@@ -319,6 +332,18 @@ impl TryFrom<raw::RawOutput> for OutputSettings {
             free_space_min_bytes: raw.free_space_min_mb << 20,
             current_interval: Duration::from_millis(raw.current_interval_ms),
         })
+    }
+}
+
+impl TryFrom<raw::RawCalibration> for PixelSizes {
+    type Error = SettingsError;
+
+    fn try_from(raw: raw::RawCalibration) -> Result<Self, SettingsError> {
+        let key = "calibration.pixel_sizes_um";
+        let size = |text: String| {
+            text.parse().map_err(|expected| SettingsError::Text { key, value: text, expected })
+        };
+        Ok(Self(raw.pixel_sizes_um.into_iter().map(size).collect::<Result<_, _>>()?))
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) struct RawSettings {
     pub(super) output: RawOutput,
     pub(super) resources: RawResources,
     pub(super) limits: RawLimits,
+    pub(super) calibration: RawCalibration,
     pub(super) pipeline: RawPipeline,
     pub(super) segmentation: RawSegmentation,
     pub(super) identity: RawIdentity,
@@ -94,6 +95,12 @@ pub(super) struct RawLimits {
     pub(super) plane_mb_max: u64,
     pub(super) metadata_mb_max: u64,
     pub(super) planes_max: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCalibration {
+    pub(super) pixel_sizes_um: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

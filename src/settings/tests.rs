@@ -38,6 +38,7 @@ fn defaults_are_what_the_documentation_promises() {
     assert_eq!(settings.output.free_space_min_bytes, 1 << 30);
     assert_eq!(settings.resources, ResourceSettings { workers: None, memory_bytes: None, io_workers: 4 });
     assert_eq!(settings.limits, Limits::default());
+    assert_eq!(settings.pixel_sizes, PixelSizes::default());
     assert_eq!((settings.pipeline.attempts_max, settings.pipeline.interruptions_max), (3, 10));
     assert_eq!(settings.pipeline.drain_timeout, Duration::from_secs(25));
     assert_eq!(settings.segmentation, SegmentationSettings { enabled: true, channel: None });
@@ -305,4 +306,12 @@ fn folders_are_resolved_before_they_are_compared() {
             Err(SettingsError::OutputInsideRoot { .. })
         ));
     }
+}
+
+#[test]
+fn pixel_sizes_are_stated_per_objective() {
+    let settings = load("[calibration]\npixel_sizes_um = [\"Plan Apo 20x = 0.325\"]", &[], &[]).unwrap();
+    assert_eq!(settings.pixel_sizes.0[0].pixel_size_um, 0.325);
+    let refused = refusal("[calibration]\npixel_sizes_um = [\"20x\"]", &[]);
+    assert!(refused.contains("calibration.pixel_sizes_um") && refused.contains("20x"), "{refused}");
 }

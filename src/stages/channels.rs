@@ -221,6 +221,7 @@ mod tests {
             channels: Vec::new(),
             positions: Vec::new(),
             acquired_at: None,
+            other_files: Vec::new(),
         }
     }
 }

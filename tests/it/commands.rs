@@ -3,7 +3,9 @@
 use std::fs;
 
 use scopewatch::formats::Samples;
+use scopewatch::formats::nd2::{Nd2Loop, Nd2Spec, Nd2Writer};
 use scopewatch::formats::tiff::{WriteOptions, encode};
+use scopewatch::units::SampleType;
 use sha2::{Digest, Sha256};
 
 use crate::support::{Daemon, Sandbox, field, output, scopewatch, tiff, wait_until};
@@ -40,6 +42,77 @@ fn inspect_names_a_file_that_is_not_there() {
     let ended = output(scopewatch().args(["inspect", "/no/such/file.tif"]));
     assert_eq!(ended.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&ended.stderr).contains("/no/such/file.tif"));
+}
+
+#[test]
+fn inspect_writes_one_plane_and_never_over_a_file() {
+    let sandbox = Sandbox::new();
+    let plane = field(1);
+    let file = sandbox.drop_file("good.tif", &tiff(&plane));
+    let target = sandbox.path().join("plane.tif");
+    let export = |index: &str| {
+        let ended =
+            output(scopewatch().arg("inspect").arg(&file).args(["--plane", index, "--export"]).arg(&target));
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    assert_eq!(export("t1p0z0c0").0, Some(3), "no such plane");
+    assert!(!target.exists());
+    assert_eq!(export("t0p0z0c0").0, Some(0));
+    let digests = |path| {
+        let answer = output(scopewatch().arg("inspect").arg(path).args(["--json", "--digests"])).stdout;
+        serde_json::from_slice::<serde_json::Value>(&answer).unwrap()["planes"].clone()
+    };
+    assert_eq!(digests(&target), digests(&file));
+    let (code, message) = export("t0p0z0c0");
+    assert_eq!(code, Some(1));
+    assert!(message.contains("plane.tif"), "{message}");
+}
+
+#[test]
+fn inspect_recovers_the_frames_of_an_nd2_without_its_end() {
+    let sandbox = Sandbox::new();
+    let spec = Nd2Spec {
+        loops: vec![Nd2Loop::Time { n: 4, period_ms: 500.0 }],
+        ..Nd2Spec::new(96, 128, SampleType::Uint16)
+    };
+    let mut writer = Nd2Writer::new(Vec::new(), spec).unwrap();
+    let mut end_of_third = 0;
+    for frame in 0..4 {
+        writer.write_frame(&[field(frame)]).unwrap();
+        if frame == 2 {
+            end_of_third = writer.n_bytes_written() as usize;
+        }
+    }
+    let bytes = writer.finish().unwrap();
+    let cut = sandbox.drop_file("run_Seq1.nd2", &bytes[..end_of_third]);
+    let recover = |flags: &[&str]| {
+        let ended = output(scopewatch().arg("inspect").arg(&cut).args(["--json", "--recover"]).args(flags));
+        (ended.status.code(), serde_json::from_slice::<serde_json::Value>(&ended.stdout).unwrap())
+    };
+    let (code, answer) = recover(&[]);
+    assert_eq!((code, &answer["error"]["kind"]), (Some(3), &"incomplete".into()), "{answer}");
+    // a finished file of the run lies beside it
+    sandbox.drop_file("run_Seq0.nd2", &bytes);
+    let (code, answer) = recover(&["--digests", "--planes"]);
+    assert_eq!(
+        (code, &answer["complete"], &answer["dims"]["T"]),
+        (Some(0), &false.into(), &3.into()),
+        "{answer}"
+    );
+    assert!(answer["damage"][0].as_str().unwrap().contains("chunk map"), "{answer}");
+    let whole = output(
+        scopewatch().arg("inspect").arg(sandbox.inbox().join("run_Seq0.nd2")).args(["--json", "--digests"]),
+    );
+    let whole: serde_json::Value = serde_json::from_slice(&whole.stdout).unwrap();
+    for frame in 0..3 {
+        assert_eq!(answer["planes"][frame]["sha256"], whole["planes"][frame]["sha256"]);
+        assert_eq!(answer["planes"][frame]["time_ms"], 500.0 * frame as f64);
+    }
+    // one of another run that is named does not help
+    let other = sandbox.drop_file("other.nd2", b"no image at all");
+    let (code, answer) = recover(&["--sibling", other.to_str().unwrap()]);
+    assert_eq!(code, Some(3));
+    assert!(answer["error"]["message"].as_str().unwrap().contains("other.nd2"), "{answer}");
 }
 
 #[test]

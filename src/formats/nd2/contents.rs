@@ -123,6 +123,7 @@ impl Contents {
             channels: if says_nothing { Vec::new() } else { channels },
             positions: self.positions.clone(),
             acquired_at: metadata::acquired_at(&self.picture, self.texts.text("TextInfoItem_9")),
+            other_files: Vec::new(),
         }
     }
 
@@ -163,6 +164,16 @@ impl Contents {
         }
         Ok((planes, frame_of_plane))
     }
+}
+
+/// Where the stage stood for every frame, by sequence number: x, y and z in micrometres; empty where that is not recorded.
+pub(crate) fn stage_per_frame<S: Read + Seek>(
+    source: &mut S,
+    map: &ChunkMap,
+    limits: &Limits,
+) -> [Vec<f64>; 3] {
+    let mut chunks = Chunks { source, map, limits };
+    ["X", "Y", "Z"].map(|name| chunks.numbers_per_frame(name))
 }
 
 /// The metadata chunks by name.

@@ -4,6 +4,7 @@
 
 mod batch;
 mod hint;
+mod recover;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -19,6 +20,7 @@ use crate::units::PlaneIndex;
 
 use batch::{Nd2Batch, PlaneShare};
 pub use hint::SiblingHint;
+pub use recover::{Recovered, recover};
 use walk::{ChunkWalk, MetadataChunk};
 
 /// An ND2 file that is still being written.
@@ -196,6 +198,11 @@ impl Growing for GrowingNd2 {
         };
         let (planes, shares) = self.planes(&contents)?;
         self.n_handed_out = self.walk.frames().len();
-        Ok(Some(Box::new(Nd2Batch::new(source, &contents, (planes, shares), self.walk.walked_bytes()))))
+        Ok(Some(Box::new(Nd2Batch::new(
+            source,
+            (&contents, &self.limits),
+            (planes, shares),
+            self.walk.walked_bytes(),
+        ))))
     }
 }

@@ -90,6 +90,12 @@ pub(crate) fn channels(picture: &Level, attributes: &Attributes) -> Vec<ChannelL
     n_samples.into_iter().enumerate().map(layout).collect()
 }
 
+/// The channels that the picture's planes name, in order.
+pub(crate) fn named_channels(picture: &Level) -> Vec<Channel> {
+    let n_samples = |plane: &Level| plane.count("uiCompCount").map_or(1, |n| u32::try_from(n).unwrap_or(1));
+    picture_planes(picture).into_iter().map(|plane| channel(plane, n_samples(plane))).collect()
+}
+
 /// Components of a pixel as the picture's planes count them; `None` where it has none, or they say nothing.
 pub(crate) fn n_components(picture: &Level) -> Option<u32> {
     let planes = picture_planes(picture);

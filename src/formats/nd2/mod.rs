@@ -25,11 +25,14 @@ mod xml;
 mod tests;
 
 pub(super) use chunks::ends_with_map;
-pub use growing::{GrowingNd2, SiblingHint};
+pub use growing::{GrowingNd2, Recovered, SiblingHint, recover};
+pub(super) use metadata::Objective;
 pub use writer::{Nd2Compression, Nd2Loop, Nd2Objective, Nd2RowLength, Nd2Spec, Nd2Version, Nd2Writer};
 
 use super::growing::place_of;
-use super::{Container, FormatError, Limits, Metadata, Plane, PlaneEntry, Source};
+use super::{
+    Channel, Container, FormatError, Limits, Metadata, Plane, PlaneDetails, PlaneEntry, Position, Source,
+};
 use attributes::Attributes;
 use chunks::ChunkMap;
 use contents::Contents;
@@ -38,7 +41,8 @@ use pixels::{FramePlace, FrameReader};
 
 /// An opened ND2 file.
 ///
-/// Beside its lists it holds at most 64 MiB: the last frame that was split into channels.
+/// Beside its lists it holds at most 64 MiB each for the last frame that was split into channels and for the bytes of the
+/// last compressed one.
 pub struct Nd2Container {
     source: Box<dyn Source>,
     map: ChunkMap,
@@ -48,6 +52,9 @@ pub struct Nd2Container {
     frame_of_plane: Vec<u32>,
     layouts: Vec<ChannelLayout>,
     pixels: FrameReader,
+    limits: Limits,
+    /// Stage positions of all frames, once they were asked for.
+    stage: Option<[Vec<f64>; 3]>,
 }
 
 impl Nd2Container {
@@ -66,9 +73,17 @@ impl Nd2Container {
         let contents = Contents::read(&mut source, &map, limits)?;
         let (planes, frame_of_plane) = contents.planes(&map, limits)?;
         let metadata = contents.metadata();
-        let pixels = FrameReader::new(contents.attributes);
+        let pixels = FrameReader::new(contents.attributes, limits);
         let layouts = contents.layouts;
-        Ok(Self { source, map, metadata, planes, frame_of_plane, layouts, pixels })
+        let (limits, stage) = (*limits, None);
+        Ok(Self { source, map, metadata, planes, frame_of_plane, layouts, pixels, limits, stage })
+    }
+}
+
+impl Nd2Container {
+    fn frame_place(&self, plane_index: usize) -> FramePlace {
+        let frame = self.frame_of_plane[plane_index];
+        FramePlace { frame, offset: self.map.frame_offset(frame), file_length: self.map.file_length }
     }
 }
 
@@ -81,18 +96,60 @@ impl Container for Nd2Container {
         &self.planes
     }
 
-    fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError> {
+    fn read_plane_into(&mut self, plane_index: usize, plane: &mut Plane) -> Result<(), FormatError> {
         let layout = &self.layouts[self.planes[plane_index].index.c as usize];
-        let frame = self.frame_of_plane[plane_index];
-        let place =
-            FramePlace { frame, offset: self.map.frame_offset(frame), file_length: self.map.file_length };
-        self.pixels.read_plane(&mut self.source, place, layout)
+        let place = self.frame_place(plane_index);
+        self.pixels.read_plane(&mut self.source, place, layout, plane)
+    }
+
+    fn plane_details(&mut self, plane_index: usize) -> Result<PlaneDetails, FormatError> {
+        let entry = self.planes[plane_index];
+        if entry.missing {
+            return Ok(PlaneDetails::default());
+        }
+        let place = self.frame_place(plane_index);
+        let time_ms = match entry.time_ms {
+            Some(time_ms) => Some(time_ms),
+            None => self.pixels.time_ms(&mut self.source, place)?,
+        };
+        // a file of a single frame records zeros: its position is that of the picture
+        if self.frame_of_plane.iter().all(|frame| *frame == place.frame) {
+            let Position { x_um, y_um, z_um, .. } =
+                self.metadata.positions.first().cloned().unwrap_or_default();
+            return Ok(PlaneDetails { time_ms, x_um, y_um, z_um });
+        }
+        let (source, map, limits) = (&mut self.source, &self.map, &self.limits);
+        let stage = self.stage.get_or_insert_with(|| contents::stage_per_frame(source, map, limits));
+        let [x_um, y_um, z_um] = [0, 1, 2].map(|axis: usize| {
+            stage[axis].get(place.frame as usize).copied().filter(|value| value.is_finite())
+        });
+        Ok(PlaneDetails { time_ms, x_um, y_um, z_um })
     }
 
     fn place(&self, plane_index: usize) -> Option<u64> {
         let offset = self.map.frame_offset(self.frame_of_plane[plane_index])?;
         let layout = &self.layouts[self.planes[plane_index].index.c as usize];
         Some(place_in_frame(offset, self.pixels.attributes(), layout))
+    }
+}
+
+/// What a picture's metadata say wherever they stand; NIS-Elements puts them into the TIFF files that it exports, too.
+#[derive(Debug, Default)]
+pub(super) struct PictureFacts {
+    pub(super) objective: Objective,
+    pub(super) channels: Vec<Channel>,
+    pub(super) position: Option<Position>,
+}
+
+impl PictureFacts {
+    /// Reads them from a block of CLX-lite; `None` when it is damaged.
+    pub(super) fn read(block: &[u8], limits: &Limits) -> Option<Self> {
+        let picture = clx::parse(block, limits).ok()?.into_unwrapped("SLxPictureMetadata");
+        Some(Self {
+            objective: metadata::objective(&picture, None),
+            channels: metadata::named_channels(&picture),
+            position: metadata::stage_position(&picture),
+        })
     }
 }
 
@@ -108,4 +165,19 @@ fn place_in_frame(chunk_offset: u64, attributes: &Attributes, layout: &ChannelLa
     ];
     let figures: Vec<u64> = std::iter::once(chunk_offset).chain(figures.map(u64::from)).collect();
     place_of(&figures)
+}
+
+/// The parsers of metadata alone, for the fuzz targets.
+#[cfg(fuzzing)]
+#[allow(missing_docs, reason = "each name is its own explanation")]
+pub mod fuzzing {
+    use super::{Limits, clx, xml};
+
+    pub fn parse_clx(block: &[u8], limits: &Limits) {
+        let _ = clx::parse(block, limits);
+    }
+
+    pub fn parse_xml(block: &[u8], limits: &Limits) {
+        let _ = xml::parse(block, limits);
+    }
 }

@@ -5,7 +5,8 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use super::attributes::{Attributes, Compression};
 use super::chunks::{FRAME_DATA_DISTANCE, FRAME_PREFIX, read_chunk_header};
 use super::metadata::ChannelLayout;
-use crate::formats::{FormatError, Plane, Samples};
+use crate::formats::inflate::{Inflated, inflate};
+use crate::formats::{FormatError, Limits, Plane};
 
 /// Frames of several channels up to this size are kept until another frame is asked for, so that their channels cost
 /// one read; larger ones are streamed once per channel.
@@ -19,14 +20,25 @@ const TIME_BYTES: u64 = 8;
 #[derive(Debug)]
 pub(crate) struct FrameReader {
     attributes: Attributes,
+    /// Frames up to this size are kept.
+    kept_bytes_max: u64,
     /// The frame whose rows are in `rows`, and their length.
     cached: Option<(u32, usize)>,
     rows: Vec<u8>,
+    /// The last compressed frame, kept for its memory.
+    encoded: Vec<u8>,
 }
 
 impl FrameReader {
-    pub(crate) fn new(attributes: Attributes) -> Self {
-        Self { attributes, cached: None, rows: Vec::new() }
+    pub(crate) fn new(attributes: Attributes, limits: &Limits) -> Self {
+        let kept_bytes_max = FRAME_CACHE_BYTES_MAX.min(limits.plane_bytes_max);
+        Self { attributes, kept_bytes_max, cached: None, rows: Vec::new(), encoded: Vec::new() }
+    }
+
+    /// The frame that is kept, for tests.
+    #[cfg(test)]
+    pub(crate) fn kept_frame(&self) -> Option<u32> {
+        self.cached.map(|(frame, _)| frame)
     }
 
     pub(crate) fn attributes(&self) -> &Attributes {
@@ -42,11 +54,14 @@ impl FrameReader {
         source: &mut (impl Read + Seek),
         place: FramePlace,
         layout: &ChannelLayout,
-    ) -> Result<Plane, FormatError> {
+        plane: &mut Plane,
+    ) -> Result<(), FormatError> {
         let frame = place.frame;
         let gather = Gather::new(&self.attributes, layout);
-        let mut samples = gather.samples();
-        let out = samples.as_bytes_mut();
+        let Attributes { height, width, sample_type, .. } = self.attributes;
+        // their size was checked against the limits when the file was opened
+        plane.reshape([height, width, layout.n_samples].map(|n| n as usize), sample_type);
+        let out = plane.samples.as_bytes_mut();
         match self.cached {
             Some((own, row_bytes)) if own == frame => gather.rows(&self.rows, row_bytes, out),
             _ => {
@@ -61,15 +76,27 @@ impl FrameReader {
             }
         }
         if cfg!(target_endian = "big") {
-            samples.swap_bytes();
+            plane.samples.swap_bytes();
         }
-        let Attributes { height, width, .. } = self.attributes;
-        Ok(Plane {
-            height: height as usize,
-            width: width as usize,
-            n_samples: layout.n_samples as usize,
-            samples,
-        })
+        Ok(())
+    }
+
+    /// The time that stands before the pixels of a frame, in milliseconds; `None` for no number.
+    ///
+    /// # Errors
+    /// As [`Self::read_plane`].
+    pub(crate) fn time_ms(
+        &self,
+        source: &mut (impl Read + Seek),
+        place: FramePlace,
+    ) -> Result<Option<f64>, FormatError> {
+        let FramePlace { frame, offset: Some(offset), file_length } = place else { return Ok(None) };
+        let mut frame = FrameSource { source, frame, offset, file_length };
+        frame.seek_to_pixels()?;
+        frame.source.seek_relative(-(TIME_BYTES as i64))?;
+        let mut time = [0; TIME_BYTES as usize];
+        frame.source.read_exact(&mut time)?;
+        Ok(Some(f64::from_le_bytes(time)).filter(|time| time.is_finite()))
     }
 
     fn decode<S: Read + Seek>(
@@ -88,9 +115,7 @@ impl FrameReader {
             Compression::Zlib => {
                 let row_bytes =
                     self.attributes.row_bytes_stated.max(self.attributes.row_bytes_packed()) as usize;
-                let mut stream = flate2::read::ZlibDecoder::new(from.source.take(data_length));
-                let kept = self.fill(&mut stream, row_bytes, gather, out)?;
-                expect_end(&mut stream)?;
+                let kept = self.inflate(from.source, (row_bytes, data_length), gather, out)?;
                 (row_bytes, kept)
             }
         };
@@ -117,6 +142,40 @@ impl FrameReader {
         }
     }
 
+    /// Decompresses a frame into `out` and says, as [`Self::fill`], whether `self.rows` holds its rows: in one go where all
+    /// of it may be held, else streamed.
+    fn inflate(
+        &mut self,
+        source: &mut impl Read,
+        (row_bytes, data_length): (usize, u64),
+        gather: &Gather,
+        out: &mut [u8],
+    ) -> Result<bool, FormatError> {
+        let frame_bytes = row_bytes as u64 * u64::from(self.attributes.height);
+        let whole_rows = gather.takes_whole_rows(row_bytes);
+        if !whole_rows && frame_bytes > self.kept_bytes_max {
+            let mut stream = flate2::read::ZlibDecoder::new(source.take(data_length));
+            let kept = self.fill(&mut stream, row_bytes, gather, out)?;
+            expect_end(&mut stream)?;
+            return Ok(kept);
+        }
+        // what zlib cannot make smaller grows by 5 bytes in 16 KiB at most; what follows the stream is not looked at
+        let encoded_max = frame_bytes + frame_bytes / 2048 + 4096;
+        self.encoded.resize(data_length.min(encoded_max) as usize, 0);
+        read_rows(source, &mut self.encoded)?;
+        if whole_rows {
+            inflate_frame(&self.encoded, out)?;
+        } else {
+            self.rows.resize(frame_bytes as usize, 0);
+            inflate_frame(&self.encoded, &mut self.rows)?;
+            gather.rows(&self.rows, row_bytes, out);
+        }
+        if self.encoded.capacity() as u64 > self.kept_bytes_max {
+            self.encoded = Vec::new();
+        }
+        Ok(gather.is_one_of_several())
+    }
+
     /// Reads all rows of a frame into `out`, and says whether `self.rows` still holds all of them.
     fn fill(
         &mut self,
@@ -131,7 +190,7 @@ impl FrameReader {
             return Ok(false);
         }
         let frame_bytes = row_bytes as u64 * u64::from(self.attributes.height);
-        let keeps = gather.is_one_of_several() && frame_bytes <= FRAME_CACHE_BYTES_MAX;
+        let keeps = gather.is_one_of_several() && frame_bytes <= self.kept_bytes_max;
         let rows_per_block = if keeps { height } else { (BLOCK_BYTES / row_bytes).clamp(1, height) };
         self.rows.resize(rows_per_block * row_bytes, 0);
         for out in out.chunks_mut(rows_per_block * gather.row_bytes_out) {
@@ -182,7 +241,6 @@ impl<S: Read + Seek> FrameSource<'_, S> {
 /// Picks the samples of one channel out of interleaved rows.
 struct Gather {
     attributes: Attributes,
-    n_samples: u32,
     /// Bytes of a pixel, all channels.
     pixel_bytes: usize,
     /// Where the channel's bytes start in a pixel, and how many they are.
@@ -197,18 +255,11 @@ impl Gather {
         let own_bytes = layout.n_samples as usize * sample_bytes;
         Self {
             attributes: *attributes,
-            n_samples: layout.n_samples,
             pixel_bytes: attributes.pixel_bytes(),
             start: layout.first_component as usize * sample_bytes,
             own_bytes,
             row_bytes_out: own_bytes * attributes.width as usize,
         }
-    }
-
-    /// Zeros for the whole plane; its size was checked against the limits when the file was opened.
-    fn samples(&self) -> Samples {
-        let Attributes { width, height, sample_type, .. } = self.attributes;
-        Samples::zeros(sample_type, width as usize * height as usize * self.n_samples as usize)
     }
 
     fn is_one_of_several(&self) -> bool {
@@ -255,6 +306,20 @@ fn read_rows(input: &mut impl Read, rows: &mut [u8]) -> Result<(), FormatError> 
         }
         _ => error.into(),
     })
+}
+
+/// Fills `rows`, and asks that the stream ends there with its checksum.
+fn inflate_frame(encoded: &[u8], rows: &mut [u8]) -> Result<(), FormatError> {
+    let Inflated { n, ended } = inflate(encoded, rows)?;
+    match (n == rows.len(), ended) {
+        (true, true) => Ok(()),
+        (false, true) => {
+            let message = format!("expected {} bytes in a compressed frame, found {n}", rows.len());
+            Err(FormatError::malformed(message))
+        }
+        (true, false) => Err(FormatError::malformed("a compressed frame holds more than its rows")),
+        (false, false) => Err(FormatError::malformed("a compressed frame ends before its last row")),
+    }
 }
 
 /// A compressed frame must end with its last row; reaching its end is also what checks its checksum.

@@ -1,5 +1,6 @@
 //! Whole files: what the writer writes is what the reader reads, and damage is never silent.
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::formats::{Channel, Dims, FormatErrorKind, Position, Samples};
+use crate::formats::{Dims, FormatErrorKind, Samples};
 use crate::units::{PlaneIndex, SampleType};
 
 /// A plane whose every sample depends on all of its arguments.
@@ -395,6 +396,130 @@ fn opening_reads_metadata_only_and_channels_share_one_read() {
     }
     let for_a_frame = n_bytes.load(Ordering::Relaxed) - after_open;
     assert_eq!(for_a_frame, 4088 + 64 * 64 * 2 * 3);
+}
+
+/// A file whose large pieces are not kept: they read as zeros. Counts what is read.
+#[derive(Default)]
+struct Sparse {
+    pieces: BTreeMap<u64, Vec<u8>>,
+    length: u64,
+    at: u64,
+    n_bytes: Arc<AtomicU64>,
+}
+
+impl std::io::Write for Sparse {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        if piece.len() < 1 << 20 {
+            self.pieces.insert(self.length, piece.to_vec());
+        }
+        self.length += piece.len() as u64;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Sparse {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let mut n = (self.length.saturating_sub(self.at)).min(out.len() as u64) as usize;
+        match self.pieces.range(..=self.at).next_back() {
+            Some((start, piece)) if self.at - start < piece.len() as u64 => {
+                let rest = &piece[(self.at - start) as usize..];
+                n = n.min(rest.len());
+                out[..n].copy_from_slice(&rest[..n]);
+            }
+            _ => {
+                let next = self.pieces.range(self.at..).next().map_or(self.length, |(start, _)| *start);
+                n = n.min((next - self.at) as usize);
+                out[..n].fill(0);
+            }
+        }
+        self.at += n as u64;
+        self.n_bytes.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+impl Seek for Sparse {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.at = match to {
+            SeekFrom::Start(at) => at,
+            SeekFrom::End(by) => self.length.wrapping_add_signed(by),
+            SeekFrom::Current(by) => self.at.wrapping_add_signed(by),
+        };
+        Ok(self.at)
+    }
+}
+
+#[test]
+fn a_file_of_4_gb_is_inspected_from_its_metadata() {
+    let spec = Nd2Spec {
+        loops: vec![Nd2Loop::Time { n: 1000, period_ms: 10.0 }],
+        ..Nd2Spec::new(1448, 1448, SampleType::Uint16)
+    };
+    let rows = vec![0; 1448 * 1448 * 2];
+    let mut writer = Nd2Writer::new(Sparse::default(), spec.clone()).unwrap();
+    (0..1000).for_each(|_| writer.write_rows(&rows).unwrap());
+    let file = writer.finish().unwrap();
+    assert!(file.length > 4_000_000_000, "{} bytes", file.length);
+    let n_bytes = Arc::clone(&file.n_bytes);
+    let mut container = Nd2Container::open(Box::new(file), &Limits::default()).unwrap();
+    assert_eq!((container.planes().len(), container.metadata().dims.t), (1000, 1000));
+    let after_open = n_bytes.load(Ordering::Relaxed);
+    assert!(after_open < 1_000_000, "{after_open} bytes read by open");
+    for plane in [0, 999] {
+        assert_eq!(container.plane_details(plane).unwrap().time_ms, Some(10.0 * plane as f64));
+    }
+    assert!(n_bytes.load(Ordering::Relaxed) < 8_000_000, "with the metadata of frames");
+    assert_eq!(container.read_plane(999).unwrap().size_bytes(), rows.len());
+}
+
+#[test]
+fn frames_say_when_and_where_they_were_taken() {
+    for version in [Nd2Version::V3, Nd2Version::V2] {
+        let spec = Nd2Spec { loops: all_loops(), version, ..Nd2Spec::new(4, 3, SampleType::Uint16) };
+        let mut container = open(written(&spec, &[5])).unwrap();
+        let details = container.plane_details(10).unwrap();
+        let expected =
+            PlaneDetails { time_ms: Some(500.0), x_um: Some(0.0), y_um: Some(-7.5), z_um: Some(11.5) };
+        assert_eq!(details, expected, "the second focus step of the second position");
+        assert_eq!(container.plane_details(5).unwrap(), PlaneDetails::default(), "never written");
+    }
+    // a single frame has the place of its picture
+    let stage = Position { x_um: Some(3.0), y_um: Some(4.0), z_um: Some(5.0), ..Position::default() };
+    let spec = Nd2Spec { stage, ..Nd2Spec::new(4, 3, SampleType::Uint16) };
+    let mut container = open(written(&spec, &[])).unwrap();
+    let expected = PlaneDetails { time_ms: Some(0.0), x_um: Some(3.0), y_um: Some(4.0), z_um: Some(5.0) };
+    assert_eq!(container.plane_details(0).unwrap(), expected);
+}
+
+/// Found by fuzzing: the frame of several channels was kept although it was larger than a plane may be.
+#[test]
+fn a_frame_larger_than_a_plane_may_be_is_not_kept() {
+    for compression in [Nd2Compression::None, Nd2Compression::Zlib(1)] {
+        let channels = vec![(channel("a"), 1), (channel("b"), 1), (channel("c"), 1)];
+        let spec = Nd2Spec { channels, compression, ..Nd2Spec::new(64, 64, SampleType::Uint16) };
+        let limits = Limits { plane_bytes_max: 2 * 64 * 64, ..Limits::default() };
+        let mut container = Nd2Container::open(Box::new(Cursor::new(written(&spec, &[]))), &limits).unwrap();
+        for plane in 0..3 {
+            assert_eq!(container.read_plane(plane).unwrap(), drawn(&spec, 0, plane));
+            assert_eq!(container.pixels.kept_frame(), None);
+        }
+    }
+}
+
+#[test]
+fn planes_are_read_into_the_same_memory() {
+    let spec = Nd2Spec { loops: all_loops(), ..Nd2Spec::new(40, 30, SampleType::Uint16) };
+    let mut container = open(written(&spec, &[])).unwrap();
+    let mut plane = Plane::empty();
+    container.read_plane_into(0, &mut plane).unwrap();
+    let memory = plane.samples.as_bytes().as_ptr();
+    container.read_plane_into(7, &mut plane).unwrap();
+    assert_eq!(plane, drawn(&spec, 7, 0));
+    assert_eq!(plane.samples.as_bytes().as_ptr(), memory);
 }
 
 #[test]

@@ -83,6 +83,14 @@ impl<W: Write> Nd2Writer<W> {
         self.out.frame(frame_index, time_ms, &self.frame, zlib_level)
     }
 
+    /// Writes the next frame from rows that are interleaved already, for tests of files that do not fit into memory.
+    #[cfg(test)]
+    pub(super) fn write_rows(&mut self, rows: &[u8]) -> io::Result<()> {
+        let frame_index = self.next_frame()?;
+        let [.., time_ms] = self.spec.place_and_time(frame_index);
+        self.out.frame(frame_index, time_ms, rows, None)
+    }
+
     /// Leaves the next frame out, as an acquisition with a gap does.
     ///
     /// # Errors

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::imagej::ImageJ;
 use super::ome::{self, Ome};
-use super::vendor::MicroManager;
+use super::vendor::{Lsm, MicroManager};
+use crate::formats::PlaneDetails;
 use crate::units::{PlaneIndex, SampleType};
 
 /// What is kept of a page; the rest is read again when its pixels are asked for.
@@ -31,12 +32,13 @@ pub(super) struct Slot {
     pub(super) page: Option<usize>,
     /// Bytes from the page's own pixels to those of this plane.
     pub(super) skip_bytes: u64,
-    pub(super) time_ms: Option<f64>,
+    /// When and where it was exposed, where the description says so.
+    pub(super) details: PlaneDetails,
 }
 
 impl Slot {
-    fn new(index: PlaneIndex, page: usize) -> Self {
-        Self { index, page: Some(page), skip_bytes: 0, time_ms: None }
+    pub(super) fn new(index: PlaneIndex, page: usize) -> Self {
+        Self { index, page: Some(page), skip_bytes: 0, details: PlaneDetails::default() }
     }
 }
 
@@ -46,6 +48,7 @@ pub(super) struct Hints {
     pub(super) ome: Option<Ome>,
     pub(super) imagej: Option<ImageJ>,
     pub(super) micro_manager: Option<MicroManager>,
+    pub(super) lsm: Option<Lsm>,
     /// Planes that lie one behind the other under a single directory, and the bytes of each.
     pub(super) stack: Option<(u32, u64)>,
 }
@@ -64,8 +67,12 @@ pub(super) fn assign(pages: &[Page], hints: &Hints) -> Assignment {
     let by_index = || Some(from_micro_manager(pages, &kept, hints.micro_manager.as_ref()?)?.into());
     let by_ome = || from_ome(pages, &kept, hints.ome.as_ref()?);
     let by_imagej = || Some(from_imagej(pages, &kept, hints)?.into());
-    let mut assignment: Assignment =
-        by_index().or_else(by_ome).or_else(by_imagej).unwrap_or_else(|| in_page_order(&kept).into());
+    let by_lsm = || Some(from_lsm(&kept, hints.lsm.as_ref()?)?.into());
+    let mut assignment: Assignment = by_index()
+        .or_else(by_ome)
+        .or_else(by_imagej)
+        .or_else(by_lsm)
+        .unwrap_or_else(|| in_page_order(&kept).into());
     assignment.slots.sort_by_key(|slot| slot.index);
     assignment
 }
@@ -131,6 +138,15 @@ fn from_imagej(pages: &[Page], kept: &[usize], hints: &Hints) -> Option<Vec<Slot
     Some((0..n).map(slot).collect())
 }
 
+/// Order of a Zeiss LSM stack: slices fastest, then times; its channels are the samples of a page.
+fn from_lsm(kept: &[usize], lsm: &Lsm) -> Option<Vec<Slot>> {
+    if lsm.n_z.checked_mul(lsm.n_t).map(u64::from) != Some(kept.len() as u64) {
+        return None;
+    }
+    let index = |i: u32| PlaneIndex { t: i / lsm.n_z, z: i % lsm.n_z, ..PlaneIndex::default() };
+    Some(kept.iter().zip(0..).map(|(page, i)| Slot::new(index(i), *page)).collect())
+}
+
 /// Planes and OME images as OME-XML gives them when every page of it is there; `None` when it does not account for them.
 pub(super) fn planned_by_ome(first: Page, ome: &Ome, planes_max: u64) -> Option<Assignment> {
     let planes = ome.images.iter().map(|image| Some(OmePlanes::new(image, first.n_samples)?.total()));
@@ -158,13 +174,13 @@ fn from_ome(pages: &[Page], kept: &[usize], ome: &Ome) -> Option<Assignment> {
         }
         let p = assignment.images.len() as u32;
         assignment.images.push(image_index);
-        let times: HashMap<_, _> =
-            image.planes.iter().map(|plane| ((plane.t, plane.z, plane.c), plane.time_ms)).collect();
+        let told: HashMap<_, _> =
+            image.planes.iter().map(|plane| ((plane.t, plane.z, plane.c), plane.details())).collect();
         let slot = |&(t, z, c): &TimeZChannel, page: Option<usize>| Slot {
             index: PlaneIndex { t: t as u32, p, z: z as u32, c: c as u32 },
             page,
             skip_bytes: 0,
-            time_ms: times.get(&(t, z, c)).copied().flatten(),
+            details: told.get(&(t, z, c)).copied().unwrap_or_default(),
         };
         if !foreign {
             assignment.slots.extend(planes.gaps(&found).iter().map(|index| slot(index, None)));

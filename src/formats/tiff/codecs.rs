@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
-use flate2::{Decompress, FlushDecompress, Status};
-use weezl::{BitOrder, LzwStatus};
+use weezl::BitOrder;
 
+use super::lzw;
 use super::writer::WriteCompression;
 use crate::formats::FormatError;
+use crate::formats::inflate::inflate;
 
 /// How strips and tiles are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +76,8 @@ pub(super) fn decompress(compression: Compression, input: &[u8], out: &mut [u8])
             out[..n].copy_from_slice(&input[..n]);
             n
         }
-        Compression::Lzw => lzw(input, out)?,
-        Compression::Deflate => inflate(input, out)?,
+        Compression::Lzw => lzw::decode(input, out)?,
+        Compression::Deflate => inflate(input, out)?.n,
         Compression::PackBits => unpack_runs(input, out),
         Compression::Zstd => zstd(input, out)?,
         other => return Err(FormatError::unsupported(format!("{other:?} is not a compression of bytes"))),
@@ -85,49 +86,6 @@ pub(super) fn decompress(compression: Compression, input: &[u8], out: &mut [u8])
         return Ok(());
     }
     Err(FormatError::malformed(format!("expected {} bytes in a strip or tile, found {n}", out.len())))
-}
-
-fn lzw(input: &[u8], out: &mut [u8]) -> Result<usize, FormatError> {
-    if let [0, second, ..] = input
-        && second & 1 == 1
-    {
-        return Err(FormatError::unsupported("LZW of the bit order before TIFF 5.0 is not read"));
-    }
-    let mut decoder = weezl::decode::Configuration::with_tiff_size_switch(BitOrder::Msb, 8)
-        .with_yield_on_full_buffer(true)
-        .build();
-    let (mut n_in, mut n_out) = (0, 0);
-    while n_out < out.len() {
-        let step = decoder.decode_bytes(&input[n_in..], &mut out[n_out..]);
-        n_in += step.consumed_in;
-        n_out += step.consumed_out;
-        match step.status {
-            Ok(LzwStatus::Ok) => {}
-            Ok(LzwStatus::Done | LzwStatus::NoProgress) => break,
-            Err(error) => return Err(FormatError::malformed(format!("damaged LZW data: {error}"))),
-        }
-    }
-    Ok(n_out)
-}
-
-fn inflate(input: &[u8], out: &mut [u8]) -> Result<usize, FormatError> {
-    let damaged = |error| FormatError::malformed(format!("damaged deflate data: {error}"));
-    let mut inflater = Decompress::new(true);
-    loop {
-        let (n_in, n_out) = (inflater.total_in() as usize, inflater.total_out() as usize);
-        let status =
-            inflater.decompress(&input[n_in..], &mut out[n_out..], FlushDecompress::None).map_err(damaged)?;
-        let stuck = inflater.total_in() as usize == n_in && inflater.total_out() as usize == n_out;
-        if status == Status::StreamEnd || stuck || inflater.total_out() as usize == out.len() {
-            let n = inflater.total_out() as usize;
-            if n == out.len() && status != Status::StreamEnd {
-                // reads on to the checksum; a stream that holds more than asked for has none to check here
-                let n_in = inflater.total_in() as usize;
-                inflater.decompress(&input[n_in..], &mut [0], FlushDecompress::None).map_err(damaged)?;
-            }
-            return Ok(n);
-        }
-    }
 }
 
 fn unpack_runs(input: &[u8], out: &mut [u8]) -> usize {

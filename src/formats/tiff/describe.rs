@@ -7,7 +7,8 @@ use super::directory::{Directory, FileReader};
 use super::imagej::ImageJ;
 use super::ome::{Image, Ome};
 use super::tags::tag;
-use super::vendor::Summary;
+use super::vendor::{self, Lsm, Summary};
+use crate::formats::nd2::PictureFacts;
 use crate::formats::{Channel, Dims, Format, FormatError, Limits, Metadata, PlaneEntry, Position};
 
 /// The tags of the first page that metadata are made from.
@@ -18,6 +19,8 @@ pub(super) struct Facts {
     /// 1 none, 2 inch, 3 centimetre.
     resolution_unit: u64,
     nis_pixel_size_um: Option<f64>,
+    nis: PictureFacts,
+    lsm: Option<Lsm>,
     /// The first plane's own JSON (Micro-Manager, NDTiff).
     plane_summary: Summary,
     date_time: Option<String>,
@@ -37,6 +40,8 @@ impl Facts {
             pixels_per_unit: directory.float(reader, tag::X_RESOLUTION, limits)?,
             resolution_unit: directory.uint(tag::RESOLUTION_UNIT).unwrap_or(2),
             nis_pixel_size_um: directory.float(reader, tag::NIS_PIXEL_SIZE, limits)?,
+            nis: vendor::nis_picture(&directory.bytes(reader, tag::NIS_PICTURE, limits)?, limits),
+            lsm: Lsm::parse(&directory.bytes(reader, tag::LSM_INFO, limits)?),
             plane_summary: if json.is_empty() { Summary::default() } else { Summary::parse(&json) },
             date_time: dates.drain(..).find(|date| !date.trim().is_empty()),
         })
@@ -48,6 +53,7 @@ impl Facts {
         Ok(Hints {
             ome: ome.map(|text| Ome::parse(text, limits)).transpose()?,
             imagej: self.descriptions.iter().find_map(|text| ImageJ::parse(text)),
+            lsm: self.lsm.clone(),
             ..Hints::default()
         })
     }
@@ -82,10 +88,14 @@ pub(super) fn metadata(
     let image = ome.and_then(|ome| ome.images.get(image_index));
     let objective = ome.zip(image).and_then(|(ome, image)| ome.objective_of(image));
     let summary = hints.micro_manager.as_ref().map_or(&facts.plane_summary, |stack| &stack.summary);
-    let nominal_magnification = objective.and_then(|it| it.magnification).filter(|it| *it > 0.0);
+    let nis = &facts.nis.objective;
+    let positive = |value: Option<f64>| value.filter(|it| *it > 0.0);
+    let nominal_magnification = positive(objective.and_then(|it| it.magnification)).or(nis.magnification);
     let pixel_size_um = image
         .and_then(|image| image.pixel_size_um)
         .or(facts.nis_pixel_size_um)
+        .or(facts.lsm.as_ref().and_then(|lsm| lsm.pixel_size_um))
+        .or_else(|| facts.descriptions.iter().find_map(|text| vendor::metamorph_pixel_size_um(text)))
         .or(summary.pixel_size_um)
         .or(facts.plane_summary.pixel_size_um)
         .or_else(|| facts.pixel_size_by_resolution(hints.imagej.as_ref()))
@@ -94,6 +104,7 @@ pub(super) fn metadata(
     let z_step_um = image
         .and_then(|image| image.z_step_um)
         .or(summary.z_step_um)
+        .or(facts.lsm.as_ref().and_then(|lsm| lsm.z_step_um))
         .or(imagej_step)
         .filter(|um| dims.z > 1 && *um > 0.0 && um.is_finite());
     let significant_bits = image
@@ -108,11 +119,13 @@ pub(super) fn metadata(
         pixel_size_um,
         z_step_um,
         nominal_magnification,
-        objective: objective.and_then(|it| it.name.clone()),
-        numerical_aperture: objective.and_then(|it| it.numerical_aperture).filter(|it| *it > 0.0),
-        channels: channels(image, summary, dims.c),
-        positions: positions(ome, assignment),
+        objective: objective.and_then(|it| it.name.clone()).or_else(|| nis.name.clone()),
+        numerical_aperture: positive(objective.and_then(|it| it.numerical_aperture))
+            .or(nis.numerical_aperture),
+        channels: channels(image, (summary, &facts.nis.channels), dims.c),
+        positions: positions(ome, assignment, facts.nis.position.as_ref().filter(|_| dims.p == 1)),
         acquired_at: image.and_then(|image| image.acquired_at.clone()).or_else(|| facts.date_time.clone()),
+        other_files: ome.map_or_else(Vec::new, Ome::other_files),
     }
 }
 
@@ -134,7 +147,7 @@ fn is_calibrated(um: f64, magnification: Option<f64>) -> bool {
     um.is_finite() && um > 0.0 && (um != 1.0 || magnification.is_some())
 }
 
-fn channels(image: Option<&Image>, summary: &Summary, n: u32) -> Vec<Channel> {
+fn channels(image: Option<&Image>, (summary, nis): (&Summary, &[Channel]), n: u32) -> Vec<Channel> {
     let n = n as usize;
     let named = |channel: &Channel| *channel != Channel::default();
     match image {
@@ -145,12 +158,13 @@ fn channels(image: Option<&Image>, summary: &Summary, n: u32) -> Vec<Channel> {
             let channel = |name: &String| Channel { name: name.clone(), ..Channel::default() };
             summary.channel_names.iter().map(channel).collect()
         }
+        _ if nis.len() == n && nis.iter().any(named) => nis.to_vec(),
         _ => Vec::new(),
     }
 }
 
-fn positions(ome: Option<&Ome>, assignment: &Assignment) -> Vec<Position> {
-    let Some(ome) = ome else { return Vec::new() };
+fn positions(ome: Option<&Ome>, assignment: &Assignment, own: Option<&Position>) -> Vec<Position> {
+    let Some(ome) = ome else { return own.into_iter().cloned().collect() };
     let position = |image_index: &usize| {
         let image = &ome.images[*image_index];
         let plane = image.planes.iter().find(|plane| plane.x_um.is_some()).copied().unwrap_or_default();

@@ -137,7 +137,7 @@ impl GrowingTiff {
         let Some(first) = self.first.as_mut().filter(|_| !page.reduced) else { return Ok(()) };
         let index = first.rule.index_of(self.n_written, page, (reader, header), &self.limits)?;
         self.n_written += 1;
-        self.written.push(Slot { index, page: Some(self.pages.len()), skip_bytes: 0, time_ms: None });
+        self.written.push(Slot::new(index, self.pages.len()));
         self.pages.push(page);
         Ok(())
     }
@@ -215,8 +215,11 @@ impl Growing for GrowingTiff {
             return Ok(None);
         };
         let planes: Vec<PlaneEntry> = self.written.iter().map(|slot| entry(slot, &self.pages)).collect();
-        let place =
-            |slot: &Slot| Place { directory: slot.page.map(|page| self.pages[page].at), skip_bytes: 0 };
+        let place = |slot: &Slot| Place {
+            directory: slot.page.map(|page| self.pages[page].at),
+            skip_bytes: 0,
+            details: slot.details,
+        };
         let container = TiffContainer {
             reader: FileReader::new(source)?,
             header,

@@ -13,6 +13,7 @@ mod growing;
 mod imagej;
 mod jpeg;
 mod layout;
+mod lzw;
 mod ome;
 mod ome_writer;
 mod pixels;
@@ -35,7 +36,9 @@ pub use tags::{ByteOrder, Predictor};
 pub use writer::{ChunkShape, TiffWriter, WriteCompression, WriteOptions, encode, write_planes};
 
 use super::growing::{ByteRange, place_of};
-use super::{Container, FormatError, FormatErrorKind, Limits, Metadata, Plane, PlaneEntry, Source};
+use super::{
+    Container, FormatError, FormatErrorKind, Limits, Metadata, Plane, PlaneDetails, PlaneEntry, Source,
+};
 
 /// An opened TIFF: the chain of directories was walked and every strip and tile lies inside the file.
 ///
@@ -56,6 +59,7 @@ pub struct TiffContainer {
 struct Place {
     directory: Option<u64>,
     skip_bytes: u64,
+    details: PlaneDetails,
 }
 
 impl TiffContainer {
@@ -81,6 +85,7 @@ impl TiffContainer {
         let place = |slot: &Slot| Place {
             directory: slot.page.map(|page| pages[page].at),
             skip_bytes: slot.skip_bytes,
+            details: slot.details,
         };
         let places = assignment.slots.iter().map(place).collect();
         Ok(Self { reader, header, limits: *limits, metadata, planes, places })
@@ -96,8 +101,8 @@ impl Container for TiffContainer {
         &self.planes
     }
 
-    fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError> {
-        let Place { directory, skip_bytes } = self.places[plane_index];
+    fn read_plane_into(&mut self, plane_index: usize, plane: &mut Plane) -> Result<(), FormatError> {
+        let Place { directory, skip_bytes, .. } = self.places[plane_index];
         let Some(at) = directory else {
             let index = self.planes[plane_index].index;
             return Err(FormatError::malformed(format!("plane {index} was never written")));
@@ -108,11 +113,19 @@ impl Container for TiffContainer {
             chunk.offset = chunk.offset.saturating_add(skip_bytes);
         }
         let tables = directory.bytes(&mut self.reader, tag::JPEG_TABLES, &self.limits)?;
-        pixels::read_plane(&mut self.reader, &layout, &tables, &self.limits)
+        pixels::read_plane(&mut self.reader, &layout, (&tables, &self.limits), plane)
+    }
+
+    fn plane_details(&mut self, plane_index: usize) -> Result<PlaneDetails, FormatError> {
+        let Place { directory, details, .. } = self.places[plane_index];
+        let Some(at) = directory.filter(|_| details == PlaneDetails::default()) else { return Ok(details) };
+        let directory = Directory::read(&mut self.reader, &self.header, at)?;
+        let json = directory.bytes(&mut self.reader, tag::MICRO_MANAGER, &self.limits)?;
+        Ok(vendor::details_in(&json))
     }
 
     fn place(&self, plane_index: usize) -> Option<u64> {
-        let Place { directory, skip_bytes } = self.places[plane_index];
+        let Place { directory, skip_bytes, .. } = self.places[plane_index];
         let PlaneEntry { height, width, n_samples, sample_type, .. } = self.planes[plane_index];
         let shape = [height, width, n_samples, sample_type as u32].map(u64::from);
         let figures: Vec<u64> = [directory?, skip_bytes].into_iter().chain(shape).collect();
@@ -123,7 +136,8 @@ impl Container for TiffContainer {
         // all but the pointer to the first directory and what vendors keep behind it
         let mut ranges = vec![ByteRange { offset: 0, length: 4 }];
         for position in [0, self.places.len().saturating_sub(1)] {
-            let Some(Place { directory: Some(at), skip_bytes }) = self.places.get(position).copied() else {
+            let Some(Place { directory: Some(at), skip_bytes, .. }) = self.places.get(position).copied()
+            else {
                 continue;
             };
             let directory = Directory::read(&mut self.reader, &self.header, at)?;
@@ -206,7 +220,7 @@ fn entry(slot: &Slot, pages: &[Page]) -> PlaneEntry {
         n_samples: page.n_samples,
         sample_type: page.sample_type,
         missing: slot.page.is_none(),
-        time_ms: slot.time_ms,
+        time_ms: slot.details.time_ms,
     }
 }
 
@@ -265,4 +279,15 @@ fn stack_of(
     }
     reader.check("the stack's last plane", data.offset, total)?;
     Ok(Some((n, data.length)))
+}
+
+/// The parser of OME-XML alone, for the fuzz targets.
+#[cfg(fuzzing)]
+#[allow(missing_docs, reason = "its name is its own explanation")]
+pub mod fuzzing {
+    use super::{Limits, ome::Ome};
+
+    pub fn parse_ome(text: &[u8], limits: &Limits) {
+        let _ = Ome::parse(&String::from_utf8_lossy(text), limits);
+    }
 }

@@ -1,12 +1,12 @@
 //! OME-XML: a tolerant pull parser for the few elements that planes need; whatever is unknown or broken is passed by.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
 use super::imagej::um_per_unit;
-use crate::formats::{Channel, FormatError, Limits};
+use crate::formats::{Channel, FormatError, Limits, PlaneDetails};
 
 /// What an OME-XML text says of one file.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,6 +59,7 @@ pub(super) struct TiffData {
     pub(super) first_c: u64,
     /// The file that holds them, if said.
     pub(super) uuid: Option<String>,
+    pub(super) file_name: Option<String>,
 }
 
 /// Where and when one plane was taken.
@@ -71,6 +72,13 @@ pub(super) struct PlaneData {
     pub(super) y_um: Option<f64>,
     pub(super) z_um: Option<f64>,
     pub(super) time_ms: Option<f64>,
+}
+
+impl PlaneData {
+    pub(super) fn details(&self) -> PlaneDetails {
+        let Self { x_um, y_um, z_um, time_ms, .. } = *self;
+        PlaneDetails { time_ms, x_um, y_um, z_um }
+    }
 }
 
 impl Ome {
@@ -112,6 +120,15 @@ impl Ome {
             }
         }
         Ok(ome)
+    }
+
+    /// Names of the other files that hold planes of the set, each once, in the order in which they are mentioned.
+    pub(super) fn other_files(&self) -> Vec<String> {
+        let blocks = self.images.iter().flat_map(|image| &image.tiff_data);
+        let mut seen = HashSet::new();
+        let foreign =
+            blocks.filter(|block| self.uuid.is_some() && block.uuid.is_some() && block.uuid != self.uuid);
+        foreign.filter_map(|block| block.file_name.clone()).filter(|name| seen.insert(name.clone())).collect()
     }
 
     /// The objective that took an image.
@@ -188,7 +205,13 @@ impl Image {
                 first_z: attributes.count("FirstZ").unwrap_or(0),
                 first_c: attributes.count("FirstC").unwrap_or(0),
                 uuid: None,
+                file_name: None,
             }),
+            "UUID" => {
+                if let Some(data) = self.tiff_data.last_mut() {
+                    data.file_name = attributes.text("FileName");
+                }
+            }
             "Plane" => self.planes.push(PlaneData {
                 t: attributes.count("TheT").unwrap_or(0),
                 z: attributes.count("TheZ").unwrap_or(0),
@@ -299,6 +322,7 @@ mod tests {
         assert_eq!(image.channels[1].name, "FITC, wide");
         assert_eq!(image.tiff_data[1].uuid.as_deref(), Some("urn:uuid:other"));
         assert_eq!(ome.uuid.as_deref(), Some("urn:uuid:own"));
+        assert_eq!(ome.other_files(), ["b.tif"]);
         let plane = image.planes[0];
         assert_eq!((plane.x_um, plane.y_um, plane.time_ms), (Some(500.0), None, Some(1500.0)));
         assert_eq!(image.acquired_at.as_deref(), Some("2025-05-06T12:41:44"));

@@ -7,7 +7,7 @@ use super::directory::FileReader;
 use super::layout::Layout;
 use super::tags::{ByteOrder, Predictor};
 use super::{fax, jpeg, samples};
-use crate::formats::{FormatError, Limits, Plane, Samples};
+use crate::formats::{FormatError, Limits, Plane};
 
 /// Photometric interpretation YCbCr.
 const YCBCR: u64 = 6;
@@ -20,15 +20,14 @@ const YCBCR: u64 = 6;
 pub(super) fn read_plane<R: Read + Seek>(
     reader: &mut FileReader<R>,
     layout: &Layout,
-    jpeg_tables: &[u8],
-    limits: &Limits,
-) -> Result<Plane, FormatError> {
+    (jpeg_tables, limits): (&[u8], &Limits),
+    plane: &mut Plane,
+) -> Result<(), FormatError> {
     layout.compression.check_supported()?;
     check_size("a plane", layout.plane_bytes(), limits)?;
     check_size("a strip or tile", layout.chunk_bytes(), limits)?;
-    let (height, width, n_samples) =
-        (layout.height as usize, layout.width as usize, layout.n_samples as usize);
-    let mut samples = Samples::zeros(layout.sample_type, height * width * n_samples);
+    let shape = [layout.height, layout.width, layout.n_samples].map(|n| n as usize);
+    plane.reshape(shape, layout.sample_type);
     let mut decoder = Decoder {
         reader,
         layout,
@@ -38,13 +37,12 @@ pub(super) fn read_plane<R: Read + Seek>(
         packed: Vec::new(),
         scratch: Vec::new(),
     };
-    let out = samples.as_bytes_mut();
+    let out = plane.samples.as_bytes_mut();
     match (layout.tiled || layout.planar, layout.is_plain()) {
-        (false, true) => decoder.read_plain_strips(out)?,
-        (false, false) => decoder.read_strips(out)?,
-        (true, _) => decoder.read_pieces(out)?,
+        (false, true) => decoder.read_plain_strips(out),
+        (false, false) => decoder.read_strips(out),
+        (true, _) => decoder.read_pieces(out),
     }
-    Ok(Plane { height, width, n_samples, samples })
 }
 
 /// Refuses what exceeds the configured plane size.

@@ -114,6 +114,10 @@ pub(super) mod tag {
     pub(crate) const METAMORPH_UIC2: u16 = 33629;
     /// Micro-Manager and NDTiff: the plane's metadata as JSON.
     pub(crate) const MICRO_MANAGER: u16 = 51123;
+    /// Zeiss LSM: a structure that counts slices, times and channels.
+    pub(crate) const LSM_INFO: u16 = 34412;
+    /// NIS-Elements: the metadata of the picture, in the words of ND2.
+    pub(crate) const NIS_PICTURE: u16 = 65331;
     /// NIS-Elements: side of a pixel in micrometres as a double.
     pub(crate) const NIS_PIXEL_SIZE: u16 = 65326;
 }

@@ -344,6 +344,21 @@ fn planes_of_sibling_files_are_left_to_them() {
                 <TiffData IFD=\"0\" FirstT=\"1\"><UUID FileName=\"this.tif\">urn:uuid:own</UUID></TiffData>";
     let text = ome("XYCZT", [2, 1, 1], data);
     assert_eq!(pages_by_plane(&described(1, &text)), listed(&[("t1p0z0c0", Some(0))]));
+    assert_eq!(open_bytes(&described(1, &text)).unwrap().metadata().other_files, ["other.tif"]);
+}
+
+#[test]
+fn ome_says_when_and_where_planes_were_taken() {
+    let planes =
+        "<TiffData/><Plane TheT=\"1\" TheZ=\"0\" TheC=\"0\" DeltaT=\"2\" PositionX=\"3\" PositionZ=\"1\"/>";
+    let mut container = open_bytes(&described(2, &ome("XYCZT", [2, 1, 1], planes))).unwrap();
+    let expected = PlaneDetails { time_ms: Some(2000.0), x_um: Some(3.0), y_um: None, z_um: Some(1.0) };
+    assert_eq!(container.plane_details(1).unwrap(), expected);
+    assert_eq!(container.plane_details(0).unwrap(), PlaneDetails::default());
+    let json = br#"{"ElapsedTime-ms": 12.5, "XPositionUm": "-3", "YPositionUm": 4}"#;
+    let expected = PlaneDetails { time_ms: Some(12.5), x_um: Some(-3.0), y_um: Some(4.0), z_um: None };
+    assert_eq!(vendor::details_in(json), expected);
+    assert_eq!(vendor::details_in(b"no json"), PlaneDetails::default());
 }
 
 #[test]

@@ -1,11 +1,13 @@
-//! What Micro-Manager, NDTiff and MetaMorph keep beside the standard tags.
+//! What Micro-Manager, NDTiff, NIS-Elements, MetaMorph and Zeiss LSM keep beside the standard tags.
 //!
 //! Reference: Micro-Manager wiki, "Micro-Manager File Formats" (header and index map of image stack files).
 
 use std::io::{Read, Seek};
 
 use super::directory::{FileReader, Header};
-use crate::formats::{FormatError, Limits};
+use super::imagej::um_per_unit;
+use crate::formats::nd2::PictureFacts;
+use crate::formats::{FormatError, Limits, PlaneDetails};
 use crate::units::PlaneIndex;
 
 /// The index map and the summary of a Micro-Manager image stack file.
@@ -141,6 +143,81 @@ pub(super) fn index_in(json: &[u8]) -> Option<PlaneIndex> {
         z: number(["SliceIndex", "Slice"])?,
         c: number(["ChannelIndex", "ChannelIndex"])?,
     })
+}
+
+/// When and where a page was exposed, by the JSON that Micro-Manager writes with it.
+pub(super) fn details_in(json: &[u8]) -> PlaneDetails {
+    let end = json.iter().position(|byte| *byte == 0).unwrap_or(json.len());
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(&json[..end]) else {
+        return PlaneDetails::default();
+    };
+    let number = |name: &str| {
+        let value = json.get(name)?;
+        let value: f64 = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
+        value.is_finite().then_some(value)
+    };
+    PlaneDetails {
+        time_ms: number("ElapsedTime-ms"),
+        x_um: number("XPositionUm"),
+        y_um: number("YPositionUm"),
+        z_um: number("ZPositionUm"),
+    }
+}
+
+/// The picture's metadata in a TIFF that NIS-Elements exports: a count, a name, and where the block of CLX-lite stands.
+pub(super) fn nis_picture(tag: &[u8], limits: &Limits) -> PictureFacts {
+    const NAME: &str = "MetadataTiffV1_0";
+    let word = |at: usize| {
+        let bytes = tag.get(at..at.checked_add(4)?)?;
+        Some(u32::from_le_bytes(bytes.try_into().expect("four bytes")) as usize)
+    };
+    let block = || {
+        let name: Vec<u8> = NAME.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let behind_name = 8 + name.len();
+        let is_known = word(0)? >= 1 && word(4)? == NAME.len() && tag.get(8..behind_name)? == name;
+        // two words of unknown meaning, the length, the place
+        let (length, start) = (word(behind_name + 8)?, word(behind_name + 12)?);
+        tag.get(start..start.checked_add(length)?).filter(|_| is_known)
+    };
+    block().and_then(|block| PictureFacts::read(block, limits)).unwrap_or_default()
+}
+
+/// The pixel size in the XML description of MetaMorph and MetaXpress.
+pub(super) fn metamorph_pixel_size_um(description: &str) -> Option<f64> {
+    let value_of = |id: &str| {
+        let at = description.find(&format!("id=\"{id}\""))?;
+        let rest = &description[at..description[at..].find('>').map_or(description.len(), |end| at + end)];
+        rest.split_once("value=\"")?.1.split('"').next()
+    };
+    let is_theirs = description.starts_with("<MetaData>");
+    let is_calibrated = is_theirs && value_of("spatial-calibration-state") != Some("off");
+    let um = um_per_unit(value_of("spatial-calibration-units").filter(|_| is_calibrated)?)?;
+    let size: f64 = value_of("spatial-calibration-x")?.parse().ok()?;
+    Some(size * um).filter(|um| um.is_finite() && *um > 0.0)
+}
+
+/// What Zeiss LSM says of its axes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Lsm {
+    pub(super) n_z: u32,
+    pub(super) n_t: u32,
+    pub(super) pixel_size_um: Option<f64>,
+    pub(super) z_step_um: Option<f64>,
+}
+
+impl Lsm {
+    /// Reads the structure of tag 34412; `None` when it is none.
+    pub(super) fn parse(info: &[u8]) -> Option<Self> {
+        const MARKS: [u32; 2] = [0x0300_494C, 0x0400_494C];
+        let word = |at: usize| Some(u32::from_le_bytes(info.get(at..at + 4)?.try_into().ok()?));
+        let metres = |at: usize| {
+            let metres = f64::from_le_bytes(info.get(at..at + 8)?.try_into().ok()?);
+            Some(metres * 1e6).filter(|um| um.is_finite() && *um > 0.0)
+        };
+        MARKS.contains(&word(0)?).then_some(())?;
+        let count = |at: usize| Some(word(at)?.max(1));
+        Some(Self { n_z: count(16)?, n_t: count(24)?, pixel_size_um: metres(40), z_step_um: metres(56) })
+    }
 }
 
 impl Summary {

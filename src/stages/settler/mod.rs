@@ -6,7 +6,7 @@ mod candidate;
 mod gates;
 mod growth;
 mod probes;
-mod siblings;
+pub(crate) mod siblings;
 mod take;
 
 use std::collections::{BTreeSet, HashMap};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actor::{IoPool, Stage, StageError, StageOutbox};
 use crate::analysis::identity::IdentityPatterns;
-use crate::formats::Limits;
+use crate::formats::{Limits, PixelSizes};
 use crate::messages::{SeenFile, SettledFile, Ticket};
 use crate::paths::FileStat;
 use crate::stages::bookkeeping::Bookkeeping;
@@ -48,6 +48,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How names give plate, well and so on.
     pub patterns: IdentityPatterns,
+    /// Pixel sizes under objectives, for files that were never calibrated.
+    pub pixel_sizes: PixelSizes,
     /// What is known of files that grow.
     pub growing: GrowingSettings,
 }

@@ -10,7 +10,7 @@ use crate::platform::filesystem;
 const SIBLINGS_MAX: usize = 8;
 
 /// What the finished siblings of an ND2 file say, the newest first.
-pub(super) fn hints(path: &Path, limits: &Limits) -> impl Iterator<Item = Hint> {
+pub(crate) fn hints(path: &Path, limits: &Limits) -> impl Iterator<Item = Hint> {
     let read =
         |path: PathBuf| Hint::of_finished(Box::new(filesystem::open_regular(&path).ok()?.0), limits).ok();
     newest(path).into_iter().filter_map(read)

@@ -195,7 +195,8 @@ impl LookJob {
         only_grew: bool,
         (is_complete, probes): (bool, Vec<Probe>),
     ) -> Result<(SettledFile, u64), StageError> {
-        let metadata = container.metadata().clone();
+        let mut metadata = container.metadata().clone();
+        self.settings.pixel_sizes.complete(&mut metadata);
         let identity = identity::identify(&self.ticket.path.to_report(), &self.settings.patterns);
         let request = FileClaim {
             root_id: self.ticket.root.id,

@@ -5,7 +5,9 @@ use crate::formats::nd2::contents::Contents;
 use crate::formats::nd2::metadata::ChannelLayout;
 use crate::formats::nd2::pixels::{FramePlace, FrameReader};
 use crate::formats::nd2::place_in_frame;
-use crate::formats::{ByteRange, Container, FormatError, Metadata, Plane, PlaneEntry, Source};
+use crate::formats::{
+    ByteRange, Container, FormatError, Limits, Metadata, Plane, PlaneDetails, PlaneEntry, Source,
+};
 
 /// Bytes of the signature chunk, which never changes.
 const HEAD: ByteRange = ByteRange { offset: 0, length: 112 };
@@ -31,11 +33,11 @@ pub(super) struct Nd2Batch {
 impl Nd2Batch {
     pub(super) fn new(
         source: Box<dyn Source>,
-        contents: &Contents,
+        (contents, limits): (&Contents, &Limits),
         (planes, shares): (Vec<PlaneEntry>, Vec<PlaneShare>),
         written_bytes: u64,
     ) -> Self {
-        let pixels = FrameReader::new(contents.attributes);
+        let pixels = FrameReader::new(contents.attributes, limits);
         let (metadata, layouts) = (contents.metadata(), contents.layouts.clone());
         Self { source, metadata, layouts, planes, shares, pixels, written_bytes }
     }
@@ -50,11 +52,18 @@ impl Container for Nd2Batch {
         &self.planes
     }
 
-    fn read_plane(&mut self, plane_index: usize) -> Result<Plane, FormatError> {
+    fn read_plane_into(&mut self, plane_index: usize, plane: &mut Plane) -> Result<(), FormatError> {
         let PlaneShare { frame, channel } = self.shares[plane_index];
         let place =
             FramePlace { frame: frame.number, offset: Some(frame.offset), file_length: self.written_bytes };
-        self.pixels.read_plane(&mut self.source, place, &self.layouts[channel])
+        self.pixels.read_plane(&mut self.source, place, &self.layouts[channel], plane)
+    }
+
+    fn plane_details(&mut self, plane_index: usize) -> Result<PlaneDetails, FormatError> {
+        let Frame { number: frame, offset, .. } = self.shares[plane_index].frame;
+        let place = FramePlace { frame, offset: Some(offset), file_length: self.written_bytes };
+        let time_ms = self.pixels.time_ms(&mut self.source, place)?;
+        Ok(PlaneDetails { time_ms, ..PlaneDetails::default() })
     }
 
     fn place(&self, plane_index: usize) -> Option<u64> {

@@ -226,3 +226,60 @@ fn loops_that_cannot_be_read_are_not_replaced_by_a_hint() {
     assert!(growing.lacks().is_some() && !growing.wants_hint(), "{:?}", growing.lacks());
     assert!(growing.new_planes(source(&bytes[..ends[1]])).unwrap().is_none());
 }
+
+fn recovered(bytes: &[u8], hints: Vec<Hint>) -> Result<(Planes, Recovered), FormatError> {
+    let mut found = recover(source(bytes), &Limits::default(), hints)?;
+    Ok((all_planes(found.container.as_mut()), found))
+}
+
+#[test]
+fn a_file_without_its_map_gives_the_frames_that_are_there() {
+    let spec = spec(time_and_focus(4));
+    let (bytes, ends) = written(&spec);
+    let whole = all_planes(&mut Nd2Container::open(source(&bytes), &Limits::default()).unwrap());
+    // only the map is gone
+    let (planes, found) = recovered(&bytes[..bytes.len() - 40], Vec::new()).unwrap();
+    assert_eq!((&planes, found.metadata.dims.t), (&whole, 4));
+    assert_eq!(found.metadata.pixel_size_um, Some(0.65));
+    // the attributes are gone, too: nothing is guessed
+    for (frame, end) in ends.iter().enumerate().skip(2) {
+        let cut = &bytes[..*end];
+        let error = recovered(cut, Vec::new()).err().expect("nothing says what the frames hold");
+        assert_eq!(error.kind, FormatErrorKind::Incomplete);
+        assert!(error.message.contains(&format!("{} frames were found", frame + 1)), "{error}");
+        let (planes, found) = recovered(cut, vec![sibling(&spec)]).unwrap();
+        assert_eq!(planes.len(), 2 * (frame + 1));
+        assert!(planes.iter().all(|(index, plane)| whole[index] == *plane), "cut behind frame {frame}");
+        assert_eq!(found.metadata.dims.t, frame as u32 / 3 + 1);
+    }
+    let refused = Hint::Stated(vec!["9x9 uint8".parse::<FrameShape>().unwrap()]);
+    let error = recovered(&bytes[..ends[5]], vec![refused]).err().expect("no such frames");
+    assert!(error.message.contains("0 of the stated shapes fit"), "{error}");
+}
+
+#[test]
+fn damage_in_the_middle_is_passed_over() {
+    let spec = spec(time_and_focus(4));
+    let (mut bytes, ends) = written(&spec);
+    let whole = all_planes(&mut Nd2Container::open(source(&bytes), &Limits::default()).unwrap());
+    let name = b"ImageDataSeq|4!";
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap() - 16;
+    bytes[at..at + 40].fill(0x55);
+    let (planes, found) = recovered(&bytes[..bytes.len() - 40], Vec::new()).unwrap();
+    assert_eq!((planes.len(), found.damage.len()), (whole.len() - 2, 1), "{:?}", found.damage);
+    assert!(planes.iter().all(|(index, plane)| whole[index] == *plane));
+    // the start of the file is overwritten, and its loops with it: frames cannot be placed
+    bytes[..ends[0] - 4096].fill(0xAA);
+    let error = recovered(&bytes, Vec::new()).err().expect("frames without loops");
+    assert_eq!(error.kind, FormatErrorKind::Incomplete);
+}
+
+#[test]
+fn a_single_frame_needs_no_loops() {
+    let spec = spec(Vec::new());
+    let (bytes, _) = written(&spec);
+    let (planes, _) = recovered(&bytes[..bytes.len() - 40], Vec::new()).unwrap();
+    assert_eq!(planes, all_planes(&mut Nd2Container::open(source(&bytes), &Limits::default()).unwrap()));
+    let error = recovered(&bytes[..200], Vec::new()).err().expect("no frame");
+    assert_eq!(error.kind, FormatErrorKind::Malformed);
+}

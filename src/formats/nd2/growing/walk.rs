@@ -78,6 +78,43 @@ impl ChunkWalk {
         &self.frames
     }
 
+    /// Whether the walk came to the chunk map, behind which nothing follows.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Goes on behind damage: to the next block that begins as a chunk does. False when there is none.
+    ///
+    /// # Errors
+    /// `io`.
+    pub(super) fn skip_damage(&mut self, source: &mut dyn Source) -> Result<bool, FormatError> {
+        const BLOCKS_AT_ONCE: usize = 256;
+        self.pending = None;
+        let mut blocks = vec![0; BLOCKS_AT_ONCE * BLOCK as usize];
+        let Some(start) = self.next.checked_add(1).and_then(|next| next.checked_next_multiple_of(BLOCK))
+        else {
+            return Ok(false);
+        };
+        self.next = start;
+        loop {
+            let n = read_up_to(source, self.next, &mut blocks)?;
+            for head in blocks[..n].chunks(BLOCK as usize) {
+                if is_header(head) {
+                    return Ok(true);
+                }
+                self.next += BLOCK;
+            }
+            if n < blocks.len() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether a chunk starts where the next one is expected.
+    pub(super) fn stands_at_chunk(&mut self, source: &mut dyn Source) -> bool {
+        self.read_header(source).is_ok_and(|header| header.is_some())
+    }
+
     /// The first metadata chunk that was not passed yet.
     pub(super) fn next_metadata(&self) -> Option<(MetadataChunk, ByteRange)> {
         self.metadata.front().copied()

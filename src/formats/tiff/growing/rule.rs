@@ -112,7 +112,7 @@ impl Rule {
 
     /// Planes that span the axes, as far as they are known, over one page that stands for all.
     pub(super) fn known_slots(&self) -> Assignment {
-        let slot = |index| Slot { index, page: Some(0), skip_bytes: 0, time_ms: None };
+        let slot = |index| Slot::new(index, 0);
         let corner = match self {
             Self::PageOrder => PlaneIndex::default(),
             Self::ImageJ { channels, slices } => {

@@ -182,3 +182,129 @@ fn a_tag_that_says_two_things_is_refused() {
     let same = [&tags[1..], &[(tag::WIDTH, &[3][..])]].concat();
     assert_eq!(samples_of(&single_page(&same, &[&[7, 8, 9]])), Samples::Uint8(vec![7, 8, 9]));
 }
+
+/// Bytes as the numbers of a LONG tag.
+fn as_longs(bytes: &[u8]) -> Vec<u32> {
+    bytes
+        .chunks(4)
+        .map(|four| u32::from_le_bytes(std::array::from_fn(|i| *four.get(i).unwrap_or(&0))))
+        .collect()
+}
+
+#[test]
+fn nis_exports_name_objective_channel_and_place() {
+    use crate::formats::nd2::{Nd2Objective, Nd2Spec, Nd2Writer};
+    use crate::formats::{Channel, Position};
+    let objective =
+        Nd2Objective { name: "Plan UW 2x".into(), magnification: Some(2.0), numerical_aperture: Some(0.06) };
+    let stage = Position { x_um: Some(7.0), y_um: Some(8.0), z_um: Some(500.0), ..Position::default() };
+    let spec = Nd2Spec {
+        channels: vec![(Channel { name: "DAPI".into(), ..Channel::default() }, 1)],
+        objective: Some(objective),
+        stage,
+        ..Nd2Spec::new(2, 2, SampleType::Uint8)
+    };
+    let mut writer = Nd2Writer::new(Vec::new(), spec).unwrap();
+    writer.write_frame(&[plane(2, 2, 1, SampleType::Uint8)]).unwrap();
+    let nd2 = writer.finish().unwrap();
+    let name = b"ImageMetadataSeqLV|0!";
+    let chunk = nd2.windows(name.len()).position(|window| window == name).unwrap() - 16;
+    let word = |at: usize| u32::from_le_bytes(nd2[at..at + 4].try_into().unwrap()) as usize;
+    let data = chunk + 16 + word(chunk + 4);
+    let block = &nd2[data..data + word(chunk + 8)];
+    let mut tag_bytes: Vec<u8> = [1_u32, 16].into_iter().flat_map(u32::to_le_bytes).collect();
+    tag_bytes.extend("MetadataTiffV1_0".encode_utf16().flat_map(u16::to_le_bytes));
+    tag_bytes.extend([1, 0, block.len() as u32, 56].into_iter().flat_map(u32::to_le_bytes));
+    tag_bytes.extend(block);
+    let file = |tag_bytes: &[u8]| {
+        let longs = as_longs(tag_bytes);
+        let tags: &[(u16, &[u32])] = &[
+            (tag::WIDTH, &[2]),
+            (tag::HEIGHT, &[1]),
+            (tag::BITS_PER_SAMPLE, &[8]),
+            (tag::NIS_PICTURE, &longs),
+        ];
+        open_bytes(&single_page(tags, &[&[7, 8]])).unwrap().metadata().clone()
+    };
+    let metadata = file(&tag_bytes);
+    assert_eq!(metadata.objective.as_deref(), Some("Plan UW 2x"));
+    assert_eq!((metadata.nominal_magnification, metadata.numerical_aperture), (Some(2.0), Some(0.06)));
+    assert_eq!((metadata.channels[0].name.as_str(), metadata.positions[0].z_um), ("DAPI", Some(500.0)));
+    // a block that is damaged, or said to lie elsewhere, is left out
+    for at in [4, 12, 48, 52, 60] {
+        let mut damaged = tag_bytes.clone();
+        damaged[at..at + 4].fill(0xFF);
+        assert_eq!(file(&damaged).objective, None, "byte {at}");
+    }
+}
+
+#[test]
+fn lsm_counts_slices_and_times() {
+    let mut info = vec![0; 64];
+    info[..4].copy_from_slice(&0x0400_494C_u32.to_le_bytes());
+    info[16..20].copy_from_slice(&2_u32.to_le_bytes());
+    info[24..28].copy_from_slice(&2_u32.to_le_bytes());
+    info[40..48].copy_from_slice(&0.25e-6_f64.to_le_bytes());
+    info[56..64].copy_from_slice(&1.5e-6_f64.to_le_bytes());
+    let lsm = super::super::vendor::Lsm::parse(&info).unwrap();
+    assert_eq!((lsm.n_z, lsm.n_t), (2, 2));
+    assert!((lsm.pixel_size_um.unwrap() - 0.25).abs() < 1e-9 && (lsm.z_step_um.unwrap() - 1.5).abs() < 1e-9);
+    assert_eq!(super::super::vendor::Lsm::parse(&info[..30]), None);
+    // four pages and their thumbnails, one directory after the other
+    let longs = as_longs(&info);
+    let page: &[(u16, &[u32])] = &[(tag::WIDTH, &[2]), (tag::HEIGHT, &[1]), (tag::BITS_PER_SAMPLE, &[8])];
+    let main = [page, &[(tag::LSM_INFO, &longs[..])]].concat();
+    let thumbnail = [page, &[(tag::NEW_SUBFILE_TYPE, &[1][..])]].concat();
+    let mut file = Vec::new();
+    for number in 0..8_u8 {
+        append_page(&mut file, if number % 2 == 0 { &main } else { &thumbnail }, &[number, number]);
+    }
+    let expected =
+        [("t0p0z0c0", Some(0)), ("t0p0z1c0", Some(2)), ("t1p0z0c0", Some(4)), ("t1p0z1c0", Some(6))];
+    let mut container = open_bytes(&file).unwrap();
+    let found: Vec<(String, u8)> = (0..container.planes().len())
+        .map(|i| {
+            (container.planes()[i].index.to_string(), container.read_plane(i).unwrap().samples.as_bytes()[0])
+        })
+        .collect();
+    let expected: Vec<(String, u8)> =
+        expected.iter().map(|(index, page)| ((*index).to_owned(), page.unwrap())).collect();
+    assert_eq!(found, expected);
+    assert!((container.metadata().z_step_um.unwrap() - 1.5).abs() < 1e-9);
+}
+
+/// Appends a file of one page to others: its offsets move, and the chain goes on to it.
+fn append_page(file: &mut Vec<u8>, tags: &[(u16, &[u32])], pixels: &[u8]) {
+    let page = single_page(tags, &[pixels]);
+    let base = file.len() as u32;
+    let at = u32::from_le_bytes(page[4..8].try_into().unwrap()) as usize;
+    let mut moved = page.clone();
+    let n = usize::from(page[at]);
+    for entry in (0..n).map(|i| at + 2 + 12 * i) {
+        let tag = u16::from_le_bytes(page[entry..entry + 2].try_into().unwrap());
+        let count = u32::from_le_bytes(page[entry + 4..entry + 8].try_into().unwrap());
+        if count > 1 || tag == tag::STRIP_OFFSETS {
+            let value = u32::from_le_bytes(page[entry + 8..entry + 12].try_into().unwrap()) + base;
+            moved[entry + 8..entry + 12].copy_from_slice(&value.to_le_bytes());
+        }
+    }
+    // the pointer that ends the chain so far
+    let last = (!file.is_empty()).then(|| file.len() - 4);
+    file.extend(moved);
+    if let Some(last) = last {
+        file[last..last + 4].copy_from_slice(&(base + at as u32).to_le_bytes());
+    }
+}
+
+#[test]
+fn metamorph_says_its_calibration_in_xml() {
+    let text = |state: &str| {
+        format!(
+            "<MetaData><prop id=\"spatial-calibration-state\" type=\"bool\" value=\"{state}\"/>\
+             <prop id=\"spatial-calibration-x\" type=\"float\" value=\"0.3225\"/>\
+             <prop id=\"spatial-calibration-units\" type=\"string\" value=\"um\"/></MetaData>"
+        )
+    };
+    let size = |state: &str| open_bytes(&described(1, &text(state))).unwrap().metadata().pixel_size_um;
+    assert_eq!((size("on"), size("off")), (Some(0.3225), None));
+}
