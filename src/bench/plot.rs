@@ -239,7 +239,8 @@ fn draw(series: &Series, axes: &[Axis; 2], svg: &mut String) {
                 ),
             );
         }
-        if series.style == Style::Points || !series.whiskers.is_empty() {
+        let is_alone = series.points.len() == 1;
+        if series.style == Style::Points || is_alone || !series.whiskers.is_empty() {
             put(svg, &format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"));
         }
         match (before, series.style) {
