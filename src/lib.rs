@@ -6,6 +6,7 @@
 
 pub mod actor;
 pub mod analysis;
+pub mod bench;
 pub mod cli;
 pub mod control;
 pub mod formats;

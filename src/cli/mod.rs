@@ -1,5 +1,6 @@
 //! The command line: one word, one deed. Text for people on stdout, `--json` for programs, logs on stderr.
 
+mod bench;
 mod check_config;
 mod compare;
 mod demo;
@@ -61,6 +62,7 @@ enum Command {
     Resume(pause::ResumeArgs),
     Rescan(rescan::RescanArgs),
     CheckConfig(check_config::CheckConfigArgs),
+    Bench(bench::BenchArgs),
     Synth(synth::SynthArgs),
     Demo(demo::DemoArgs),
 }
@@ -213,6 +215,7 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => pause::resume(&args),
         Command::Rescan(args) => rescan::main(&args),
         Command::CheckConfig(args) => check_config::main(&args),
+        Command::Bench(args) => bench::main(args),
         Command::Synth(args) => synth::main(&args),
         Command::Demo(args) => demo::main(&args),
     };

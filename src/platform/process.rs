@@ -47,6 +47,31 @@ pub fn usable_cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Lets this process open as many files as the system allows it, and says how many that are; `None` where that is not
+/// known.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+pub fn raise_file_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read or write the structure that they are given
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return None;
+        }
+        let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
+            limit = raised;
+        }
+    }
+    Some(limit.rlim_cur)
+}
+
+/// Not known on this system.
+#[cfg(not(unix))]
+pub fn raise_file_limit() -> Option<u64> {
+    None
+}
+
 fn control_group_value(name: &str) -> Option<String> {
     let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = own.lines().find_map(|line| line.strip_prefix("0::"))?.trim_start_matches('/').to_owned();
@@ -84,5 +109,6 @@ mod tests {
         assert!(usable_cores() >= 1);
         assert!(memory_limit_bytes().unwrap() > memory.now_bytes);
         assert!(!host_name().is_empty());
+        assert!(raise_file_limit().unwrap() >= 64);
     }
 }

@@ -1,18 +1,16 @@
 //! Fits a transform to point pairs by both optimizers and, where there is one, by the closed form.
 
 mod frame;
-
-use std::time::Duration;
+mod prepared;
 
 use serde::{Deserialize, Serialize};
 
+use super::meter::{Cost, Meter};
 use super::models::Model;
-use crate::analysis::optimizers::{
-    Examination, LbfgsbSettings, LevenbergMarquardtSettings, LossKind, OptimizerError, Report, StopReason,
-    lbfgsb, levenberg_marquardt,
-};
+use crate::analysis::optimizers::{Examination, LossKind, OptimizerError, Report};
 use crate::geometry::Affine;
-use frame::Frame;
+
+pub use prepared::Prepared;
 
 /// Most pairs of a fit, 10 million.
 pub const N_PAIRS_MAX: usize = 10_000_000;
@@ -64,7 +62,7 @@ pub struct FitBounds {
     pub theta_rad: Option<[f64; 2]>,
 }
 
-/// What is known before the fit. The centroids of the clouds start on one another.
+/// What is known before the fit. Without a shift, the centroids of the clouds start on one another.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FitStart {
@@ -73,6 +71,8 @@ pub struct FitStart {
     pub scale: Option<f64>,
     /// Rotation in radians. Without it, the one of eight directions that is nearest to the least squares rotation.
     pub rotation_rad: Option<f64>,
+    /// Where the moving centroid starts, in px of the reference from the reference's centroid.
+    pub shift_px: [f64; 2],
 }
 
 /// A way to a transform.
@@ -183,15 +183,15 @@ pub enum FitError {
     Optimizer(#[from] OptimizerError),
 }
 
-/// What the parts of a fit took, by the caller's clock.
+/// What the parts of a fit took, by the caller's meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FitTimes {
+pub struct FitCosts {
     /// The closed form.
-    pub closed_form: Duration,
+    pub closed_form: Cost,
     /// L-BFGS-B.
-    pub lbfgsb: Duration,
+    pub lbfgsb: Cost,
     /// Levenberg-Marquardt.
-    pub lm: Duration,
+    pub lm: Cost,
 }
 
 /// Fits a transform that maps `moving[i]` onto `reference[i]`, both `[x, y]` in px.
@@ -208,63 +208,24 @@ pub fn fit_pairs(
     reference: &[[f64; 2]],
     settings: &FitSettings,
 ) -> Result<Fit, FitError> {
-    fit_pairs_timed(moving, reference, settings, &mut || Duration::ZERO).map(|(fit, _)| fit)
+    fit_pairs_measured(moving, reference, settings, &mut ()).map(|(fit, _)| fit)
 }
 
-/// Does what [`fit_pairs`] does and tells how long each part took by `clock`, which returns the time since any fixed
-/// moment.
+/// Does what [`fit_pairs`] does and tells what each part took by `meter`.
 ///
 /// # Errors
 /// As [`fit_pairs`].
-pub fn fit_pairs_timed(
+pub fn fit_pairs_measured(
     moving: &[[f64; 2]],
     reference: &[[f64; 2]],
     settings: &FitSettings,
-    clock: &mut dyn FnMut() -> Duration,
-) -> Result<(Fit, FitTimes), FitError> {
-    check(moving, reference, settings)?;
-    let frame = Frame::new(moving, reference, settings)?;
-    let mut times = FitTimes::default();
-
-    let begin = clock();
-    let closed_form = frame.problem.closed_form();
-    times.closed_form = clock().saturating_sub(begin);
-
-    let (loss, bounds) = (frame.loss(settings), frame.bounds(settings));
-    let start = frame.start(settings, closed_form.as_deref());
-    let start = frame.within_reach(start, loss, &bounds)?;
-    let n_trace_points = settings.n_trace_points;
-
-    let begin = clock();
-    let lbfgsb_settings = LbfgsbSettings { n_trace_points, ..Default::default() };
-    let lbfgsb = lbfgsb::minimize(&frame.problem, loss, &start, &bounds, &lbfgsb_settings)?;
-    times.lbfgsb = clock().saturating_sub(begin);
-
-    let begin = clock();
-    let lm_settings = LevenbergMarquardtSettings { n_trace_points, ..Default::default() };
-    let lm = levenberg_marquardt::minimize(&frame.problem, loss, &start, &bounds, &lm_settings)?;
-    times.lm = clock().saturating_sub(begin);
-
-    let is_direct = closed_form.as_deref().is_some_and(|found| frame.is_answer(found, settings, &bounds));
-    let chosen = match is_direct {
-        true => Method::ClosedForm,
-        false if lm.cost <= lbfgsb.cost * (1.0 + COST_ROUNDING) => Method::Lm,
-        false => Method::Lbfgsb,
-    };
-    let is_lost = [&lbfgsb, &lm].iter().all(|report| report.stop_reason == StopReason::NotFinite);
-    if is_lost && !is_direct {
-        return Err(FitError::NotFinite);
-    }
-    let closed_form = closed_form.map(|parameters| frame.direct(&parameters));
-    let [lbfgsb, lm] = [lbfgsb, lm].map(|report| frame.optimized(report, loss, &bounds));
-    let (reference_from_moving, rmsd_px) = match (&closed_form, chosen) {
-        (Some(direct), Method::ClosedForm) => (direct.reference_from_moving, direct.rmsd_px),
-        (_, Method::Lbfgsb) => (lbfgsb.reference_from_moving, lbfgsb.rmsd_px),
-        _ => (lm.reference_from_moving, lm.rmsd_px),
-    };
-    let n_pairs = moving.len();
-    let fit = Fit { reference_from_moving, rmsd_px, chosen, n_pairs, closed_form, lbfgsb, lm };
-    Ok((fit, times))
+    meter: &mut impl Meter,
+) -> Result<(Fit, FitCosts), FitError> {
+    let (prepared, closed_form) = Prepared::new(moving, reference, settings, meter)?;
+    let (lbfgsb, cost_lbfgsb) = meter.measure(|| prepared.lbfgsb());
+    let (lm, cost_lm) = meter.measure(|| prepared.lm());
+    let costs = FitCosts { closed_form, lbfgsb: cost_lbfgsb, lm: cost_lm };
+    Ok((prepared.conclude(lbfgsb?, lm?)?, costs))
 }
 
 /// Root mean square distance between mapped moving points and reference points, in px of the reference; 0 for none.
@@ -309,14 +270,13 @@ fn check(moving: &[[f64; 2]], reference: &[[f64; 2]], settings: &FitSettings) ->
         ),
         (start.scale.is_none_or(is_scale), "a finite scale above 0 to start from"),
         (start.rotation_rad.is_none_or(f64::is_finite), "a finite rotation to start from"),
+        (start.shift_px.iter().all(|shift| shift.abs() <= COORDINATE_MAX), "a finite shift to start from"),
     ];
     rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, what)| Err(FitError::Setting { what }))
 }
 
 /// Greatest coordinate in px, either sign, and greatest loss scale.
 pub const COORDINATE_MAX: f64 = 1e100;
-/// Part of the cost by which two optimizers may differ at the same minimum.
-const COST_ROUNDING: f64 = 1e-9;
 
 #[cfg(test)]
 mod tests;

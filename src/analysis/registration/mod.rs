@@ -16,18 +16,18 @@ mod estimate;
 mod field;
 pub mod fit;
 mod kd_tree;
+mod meter;
 pub mod models;
 mod refinement;
 mod search;
 mod triangulation;
 
-use std::time::Duration;
-
 use crate::geometry::Affine;
 
 pub use estimate::mirrored_pairs;
 pub use field::{COORDINATE_MAX_PX, Field, FieldError, N_POINTS_MAX};
-pub use fit::{Fit, FitError, FitSettings, FitTimes};
+pub use fit::{Fit, FitCosts, FitError, FitSettings, Prepared};
+pub use meter::{Cost, Meter};
 pub use models::Model;
 
 use refinement::Pairing;
@@ -67,8 +67,8 @@ pub struct Registration {
     pub pairs: Vec<(usize, usize)>,
     /// The transform from moving to reference px, and how each optimizer got there.
     pub fit: Fit,
-    /// What the parts of the fit took, by the caller's clock.
-    pub times: FitTimes,
+    /// What the parts of the fit took, by the caller's meter.
+    pub costs: FitCosts,
 }
 
 /// Why two fields are not registered.
@@ -110,8 +110,7 @@ impl Refusal {
 /// Registers two fields: finds which points belong together, and fits the transform to them by both optimizers, which
 /// start from the prior scale where there is one. The same for any order of the points.
 ///
-/// `clock` returns the time since any fixed moment; it is asked around the parts of the fit, for
-/// [`Registration::times`] alone.
+/// `meter` is asked around the parts of the fit, for [`Registration::costs`] alone.
 ///
 /// # Errors
 /// Why the fields are not registered.
@@ -119,20 +118,20 @@ pub fn register(
     moving: &Field,
     reference: &Field,
     settings: &Settings,
-    clock: &mut dyn FnMut() -> Duration,
+    meter: &mut impl Meter,
 ) -> Result<Registration, Refusal> {
     let (found, pairing) = find(moving, reference, settings)?;
     let mut fit = FitSettings { mirrored: found.mirrored, ..settings.fit.clone() };
     fit.start.scale = fit.start.scale.or(settings.scale_prior);
     // in the fields' order, so that sums are the same for any order of the points
     let (from, to): (Vec<_>, Vec<_>) = pairing.places(moving, reference).into_iter().unzip();
-    let (fit, times) = fit::fit_pairs_timed(&from, &to, &fit, clock)?;
+    let (fit, costs) = fit::fit_pairs_measured(&from, &to, &fit, meter)?;
     Ok(Registration {
         log10_chance: found.agreement.log10_chance,
         mirrored: found.mirrored,
         pairs: pairing.positions(moving, reference),
         fit,
-        times,
+        costs,
     })
 }
 

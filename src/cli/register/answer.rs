@@ -44,16 +44,16 @@ impl Answer<'_> {
     }
 
     fn registered_json(&self, registered: &Registered) -> Value {
-        let Registered { mirrored, pairs, fit, times } = registered;
+        let Registered { mirrored, pairs, fit, costs } = registered;
         let ids = |&(m, r): &(usize, usize)| [&self.moving.ids[m], &self.reference.ids[r]];
-        let mut fields = fit_fields(fit, times, self.model);
+        let mut fields = fit_fields(fit, costs, self.model);
         fields.insert("mirrored".into(), (*mirrored).into());
         fields.insert("pairs".into(), json!(pairs.iter().map(ids).collect::<Vec<_>>()));
         fields.into()
     }
 
     pub(super) fn to_text(&self) -> String {
-        let Registered { mirrored, pairs, fit, times } = match &self.outcome.registered {
+        let Registered { mirrored, pairs, fit, costs } = match &self.outcome.registered {
             Ok(registered) => registered,
             Err(reason) => return format!("refused: {reason}\n"),
         };
@@ -76,7 +76,7 @@ impl Answer<'_> {
             writeln!(text, "{line}").expect("a string takes all text");
         }
         let optimizers =
-            [("L-BFGS-B", &fit.lbfgsb, times.lbfgsb), ("Levenberg-Marquardt", &fit.lm, times.lm)];
+            [("L-BFGS-B", &fit.lbfgsb, costs.lbfgsb.time), ("Levenberg-Marquardt", &fit.lm, costs.lm.time)];
         for (name, optimized, time) in optimizers {
             let report = &optimized.report;
             writeln!(

@@ -4,16 +4,17 @@ mod answer;
 mod points;
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::analysis::optimizers::LossKind;
-use crate::analysis::registration::fit::{COORDINATE_MAX, FitBounds, FitError, fit_pairs_timed};
+use crate::analysis::registration::fit::{COORDINATE_MAX, FitBounds, FitError, fit_pairs_measured};
 use crate::analysis::registration::{
     self, Field, FitSettings, Model, Refusal, Registration, Settings, mirrored_pairs,
 };
+
+use crate::platform::meter::StopWatch;
 
 use super::{Exit, Failure, say};
 use answer::Answer;
@@ -160,17 +161,16 @@ struct Registered {
     mirrored: bool,
     pairs: Vec<(usize, usize)>,
     fit: registration::Fit,
-    times: registration::FitTimes,
+    costs: registration::FitCosts,
 }
 
 fn register(moving: &Points, reference: &Points, settings: &Settings) -> anyhow::Result<Outcome> {
     let field = |points: &Points, which: &str| Field::new(&points.places).context(format!("{which} points"));
     let [moving, reference] = [field(moving, "moving")?, field(reference, "reference")?];
-    let begin = Instant::now();
-    Ok(match registration::register(&moving, &reference, settings, &mut || begin.elapsed()) {
-        Ok(Registration { log10_chance, mirrored, pairs, fit, times }) => Outcome {
+    Ok(match registration::register(&moving, &reference, settings, &mut StopWatch::default()) {
+        Ok(Registration { log10_chance, mirrored, pairs, fit, costs }) => Outcome {
             log10_chance: Some(log10_chance),
-            registered: Ok(Registered { mirrored, pairs, fit, times }),
+            registered: Ok(Registered { mirrored, pairs, fit, costs }),
         },
         Err(refusal) => refused(&refusal),
     })
@@ -191,12 +191,11 @@ fn fit_given(
     let mirrored = mirrored_pairs(&from, &to);
     let mut fit = FitSettings { mirrored, ..settings.fit.clone() };
     fit.start.scale = settings.scale_prior;
-    let begin = Instant::now();
-    let fitted: Result<_, FitError> = fit_pairs_timed(&from, &to, &fit, &mut || begin.elapsed());
+    let fitted: Result<_, FitError> = fit_pairs_measured(&from, &to, &fit, &mut StopWatch::default());
     Outcome {
         log10_chance: None,
         registered: fitted
-            .map(|(fit, times)| Registered { mirrored, pairs, fit, times })
+            .map(|(fit, costs)| Registered { mirrored, pairs, fit, costs })
             .map_err(|error| error.to_string()),
     }
 }

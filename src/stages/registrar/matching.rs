@@ -1,11 +1,10 @@
 //! One pair of fields: matched, fitted, and said in the words of the report.
 
-use std::time::Instant;
-
 use serde_json::{Map, Value, json};
 
 use crate::analysis::registration::{self, Field, Model, Registration, Settings};
 use crate::geometry::Affine;
+use crate::platform::meter::StopWatch;
 use crate::reports::fit_fields;
 use crate::store::View;
 
@@ -43,8 +42,7 @@ pub(super) fn register(
 ) -> Outcome {
     let scale_prior = scale_prior(moving_view, reference_view);
     let settings = Settings { scale_prior, ..Settings::default() };
-    let started = Instant::now();
-    match registration::register(moving, reference, &settings, &mut || started.elapsed()) {
+    match registration::register(moving, reference, &settings, &mut StopWatch::default()) {
         Ok(found) => registered(&found, settings.fit.model, reference_view),
         Err(refusal) => Outcome::refused(refusal.to_string(), refusal.log10_chance()),
     }
@@ -57,7 +55,7 @@ fn registered(found: &Registration, model: Model, reference: &View) -> Outcome {
         "model": model,
         "rmsd_um": reference.pixel_size_um.map(|um| um * found.fit.rmsd_px),
     }));
-    result.extend(fit_fields(&found.fit, &found.times, model));
+    result.extend(fit_fields(&found.fit, &found.costs, model));
     Outcome { reference_from_moving: Some(found.fit.reference_from_moving), result }
 }
 

@@ -40,6 +40,14 @@ impl Dual {
         self.chain(self.value.atan(), 1.0 / (1.0 + self.value * self.value))
     }
 
+    pub(crate) fn sin(self) -> Self {
+        self.chain(self.value.sin(), self.value.cos())
+    }
+
+    pub(crate) fn cos(self) -> Self {
+        self.chain(self.value.cos(), -self.value.sin())
+    }
+
     pub(crate) fn sqrt(self) -> Self {
         self.chain(self.value.sqrt(), 0.5 / self.value.sqrt())
     }

@@ -4,7 +4,7 @@ use std::f64::consts::{FRAC_PI_4, TAU};
 
 use super::{ClosedForm, FitError, FitSettings, OptimizedFit, rmsd};
 use crate::analysis::optimizers::{
-    Bounds, LevenbergMarquardtSettings, Loss, LossKind, Report, examine, levenberg_marquardt,
+    Bounds, LevenbergMarquardtSettings, Loss, LossKind, Report, Residuals, examine, levenberg_marquardt,
 };
 use crate::analysis::registration::models::{Model, PairResiduals};
 use crate::geometry::Affine;
@@ -47,6 +47,17 @@ impl<'a> Frame<'a> {
             radius_moving,
             radius_reference,
         })
+    }
+
+    pub(super) fn n_pairs(&self) -> usize {
+        self.moving_px.len()
+    }
+
+    /// Half the sum of the squared residuals in normalised coordinates.
+    pub(super) fn cost(&self, parameters: &[f64]) -> f64 {
+        let mut residuals = vec![0.0; self.problem.n_residuals()];
+        self.problem.residuals(parameters, &mut residuals);
+        residuals.iter().map(|residual| residual * residual).sum::<f64>() / 2.0
     }
 
     /// What a scale in px is multiplied with in normalised coordinates.
@@ -97,6 +108,10 @@ impl<'a> Frame<'a> {
         if let Some(index) = model.rotation_index() {
             start[index] = rotation;
         }
+        // the shift stands last in every model
+        let n_others = start.len() - 2;
+        start[n_others..]
+            .copy_from_slice(&settings.start.shift_px.map(|shift| shift / self.radius_reference));
         start
     }
 

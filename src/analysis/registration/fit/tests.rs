@@ -72,7 +72,7 @@ fn active_bounds_are_kept_and_both_agree_for_every_loss() {
     for model in [Model::Similarity, Model::Anisotropic] {
         for loss in KINDS {
             let bounds = FitBounds { scale: Some([0.2475, 0.2525]), theta_rad: Some([-0.1, 0.1]) };
-            let start = FitStart { scale: Some(0.25), rotation_rad: Some(0.0) };
+            let start = FitStart { scale: Some(0.25), rotation_rad: Some(0.0), ..FitStart::default() };
             let settings = FitSettings { loss, bounds, start, ..settings(model) };
             let fit = fit_pairs(&moving, &reference, &settings).unwrap();
             assert_ne!(fit.chosen, Method::ClosedForm);
@@ -93,7 +93,7 @@ fn a_third_of_wrong_pairs_spoils_least_squares_but_not_the_robust_losses() {
     let truth = Affine::similarity(0.25, 0.1, false, [40.0, 60.0]);
     let (moving, reference) = pairs(&truth, 300, 0.5, 0.3);
     for loss in KINDS {
-        let start = FitStart { scale: Some(0.25), rotation_rad: Some(0.0) };
+        let start = FitStart { scale: Some(0.25), rotation_rad: Some(0.0), ..FitStart::default() };
         let fit =
             fit_pairs(&moving, &reference, &FitSettings { loss, start, ..FitSettings::default() }).unwrap();
         let off = distance(&fit.reference_from_moving, &truth);
@@ -202,7 +202,7 @@ fn what_cannot_be_fitted_is_refused() {
     }
     let bounds = bounded(Some([0.5, 1.0]), None);
     assert!(refused(&three, &three, &FitSettings { bounds, ..settings(Model::Affine) }).contains("affine"));
-    let start = FitStart { scale: Some(-1.0), rotation_rad: None };
+    let start = FitStart { scale: Some(-1.0), ..FitStart::default() };
     assert!(refused(&three, &three, &FitSettings { start, ..plain.clone() }).contains("start"));
     for loss_scale_px in [0.0, 1e300, f64::NAN] {
         let settings = FitSettings { loss_scale_px, ..settings(Model::Similarity) };
@@ -215,18 +215,27 @@ fn what_cannot_be_fitted_is_refused() {
     assert!(refused(&tiny, &tiny, &settings).contains("no finite number"));
 }
 
+/// Numbers the deeds that are measured.
+struct Deeds(u64);
+
+impl Meter for Deeds {
+    fn begin(&mut self) {
+        self.0 += 1;
+    }
+
+    fn end(&mut self) -> Cost {
+        Cost { peak_bytes: Some(self.0), ..Cost::default() }
+    }
+}
+
 #[test]
-fn times_are_those_of_the_callers_clock() {
+fn costs_are_those_of_the_callers_meter() {
     let truth = Affine::similarity(0.25, 0.1, false, [40.0, 60.0]);
     let (moving, reference) = pairs(&truth, 10, 0.5, 0.0);
-    let mut n_looks = 0;
-    let mut clock = || {
-        n_looks += 1;
-        Duration::from_micros(n_looks * n_looks)
-    };
-    let (fit, times) = fit_pairs_timed(&moving, &reference, &FitSettings::default(), &mut clock).unwrap();
-    let micros = [times.closed_form, times.lbfgsb, times.lm].map(|time| time.as_micros());
-    assert_eq!(micros, [3, 7, 11]);
+    let (fit, costs) =
+        fit_pairs_measured(&moving, &reference, &FitSettings::default(), &mut Deeds(0)).unwrap();
+    let peak_bytes = [costs.closed_form, costs.lbfgsb, costs.lm].map(|cost| cost.peak_bytes);
+    assert_eq!(peak_bytes, [Some(1), Some(2), Some(3)]);
     assert_eq!(fit, fit_pairs(&moving, &reference, &FitSettings::default()).unwrap());
 }
 

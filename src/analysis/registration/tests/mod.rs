@@ -1,12 +1,8 @@
 //! Two views of generated nuclei: found again, or refused.
 
-mod scene;
-
-use std::time::Duration;
-
 use super::*;
+use crate::analysis::benchmark::scene::{NOMINAL_SCALE, Scene, Views, shuffle};
 use crate::analysis::synthesis::Random;
-use scene::{NOMINAL_SCALE, Scene, Views, shuffle};
 
 fn matched(views: &Views, settings: &Settings) -> Result<Match, Refusal> {
     let [moving, reference] = [&views.moving, &views.reference].map(|points| Field::new(points).unwrap());
@@ -101,7 +97,7 @@ fn the_order_of_the_points_leaves_no_trace() {
     let mut random = Random::new(9);
     let register = |moving: &[[f64; 2]], reference: &[[f64; 2]]| {
         let [moving, reference] = [moving, reference].map(|points| Field::new(points).unwrap());
-        register(&moving, &reference, &Settings::default(), &mut || Duration::ZERO).unwrap()
+        register(&moving, &reference, &Settings::default(), &mut ()).unwrap()
     };
     let first = register(&views.moving, &views.reference);
     let mut order: Vec<usize> = (0..views.moving.len()).collect();
@@ -122,7 +118,7 @@ fn the_fit_is_that_of_the_pairs() {
     let views = Scene { mirrored: true, ..Scene::default() }.views();
     let [moving, reference] = [&views.moving, &views.reference].map(|points| Field::new(points).unwrap());
     let settings = Settings { scale_prior: Some(NOMINAL_SCALE), ..Default::default() };
-    let found = register(&moving, &reference, &settings, &mut || Duration::ZERO).unwrap();
+    let found = register(&moving, &reference, &settings, &mut ()).unwrap();
     assert!(found.mirrored && found.fit.reference_from_moving.determinant() < 0.0);
     assert_eq!(found.fit.n_pairs, found.pairs.len());
     assert!(distance(&views, &found.fit.reference_from_moving) < 0.2);

@@ -4,30 +4,34 @@ use crate::analysis::synthesis::Random;
 use crate::geometry::Affine;
 
 /// Side of a camera in px.
-pub(crate) const CAMERA_PX: f64 = 2048.0;
+pub const CAMERA_PX: f64 = 2048.0;
 /// Reference px per moving px, nominally: 0.1625 um by 0.65 um.
-pub(crate) const NOMINAL_SCALE: f64 = 0.25;
+pub const NOMINAL_SCALE: f64 = 0.25;
 /// Nuclei closer than this in reference px may be merged there (9 um).
 const MERGED_WITHIN_PX: f64 = 14.0;
 
 /// What is seen, and how badly.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Scene {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scene {
     /// Nuclei in the reference image.
-    pub(crate) n: usize,
+    pub n: usize,
     /// Rotation of the moving camera.
-    pub(crate) theta_deg: f64,
-    pub(crate) mirrored: bool,
+    pub theta_deg: f64,
+    /// Whether it sees the mirror image.
+    pub mirrored: bool,
     /// Standard deviation of a centroid per axis in its own px: reference, moving.
-    pub(crate) noise_px: [f64; 2],
-    /// Share of nuclei not seen and share of false ones, in both views.
-    pub(crate) missed: f64,
-    pub(crate) spurious: f64,
+    pub noise_px: [f64; 2],
+    /// Share of nuclei not seen, in both views.
+    pub missed: f64,
+    /// Share of false ones, in both views.
+    pub spurious: f64,
     /// Share of close neighbours merged into one in the reference.
-    pub(crate) merged: f64,
-    /// Share of the moving field inside the reference; 0: fields of different wells.
-    pub(crate) overlap: f64,
-    pub(crate) seed: u64,
+    pub merged: f64,
+    /// Share of the moving field inside the reference; 0: fields of different wells; below 0: a neighbouring field of
+    /// the same well, so many of its sides away from the reference, at most 1.
+    pub overlap: f64,
+    /// Another seed gives other nuclei, another place and other faults.
+    pub seed: u64,
 }
 
 impl Default for Scene {
@@ -47,37 +51,48 @@ impl Default for Scene {
 }
 
 /// What both cameras saw, and the truth.
-pub(crate) struct Views {
-    pub(crate) moving: Vec<[f64; 2]>,
-    pub(crate) reference: Vec<[f64; 2]>,
-    pub(crate) reference_from_moving: Affine,
+pub struct Views {
+    /// Centroids in px of the moving camera.
+    pub moving: Vec<[f64; 2]>,
+    /// Centroids in px of the reference camera.
+    pub reference: Vec<[f64; 2]>,
+    /// The true transform; of unrelated fields the one that they would have.
+    pub reference_from_moving: Affine,
     /// Positions of what is the same nucleus.
-    pub(crate) pairs: Vec<(usize, usize)>,
+    pub pairs: Vec<(usize, usize)>,
 }
 
 /// A centroid and the nucleus it belongs to, if any.
 type Seen = ([f64; 2], Option<usize>);
 
 impl Scene {
-    pub(crate) fn views(&self) -> Views {
+    /// Draws the nuclei and what both cameras see of them.
+    pub fn views(&self) -> Views {
         let mut random = Random::new(self.seed);
         let side = CAMERA_PX * NOMINAL_SCALE;
-        let world = nuclei(self.n, side, &mut random);
-        let other = nuclei(self.n, side, &mut random);
+        let gap = side * (-self.overlap).clamp(0.0, 1.0);
+        let around = side + gap;
+        let world = nuclei(self.n, around, &mut random);
+        let other = if self.overlap == 0.0 { nuclei(self.n, around, &mut random) } else { vec![] };
         let scale = NOMINAL_SCALE * (1.0 + 0.02 * (random.uniform() - 0.5));
         let margin = 0.75 * side;
         let inside = |random: &mut Random| margin + random.uniform() * (CAMERA_PX - 2.0 * margin);
         // the field hangs over the reference's right side by what does not overlap
-        let across =
-            if self.overlap < 1.0 { CAMERA_PX - (self.overlap - 0.5) * side } else { inside(&mut random) };
+        let across = if self.overlap < 0.0 {
+            CAMERA_PX + gap + 0.5 * side
+        } else if self.overlap < 1.0 {
+            CAMERA_PX - (self.overlap - 0.5) * side
+        } else {
+            inside(&mut random)
+        };
         let centre = [across, inside(&mut random)];
         let turn = Affine::similarity(scale, self.theta_deg.to_radians(), self.mirrored, [0.0; 2]);
         let [x, y] = turn.apply([CAMERA_PX / 2.0; 2]);
         let mut reference_from_moving = turn;
         reference_from_moving.rows[0][2] = centre[0] - x;
         reference_from_moving.rows[1][2] = centre[1] - y;
-        let back = reference_from_moving.inverse().unwrap();
-        let of_moving = if self.overlap > 0.0 { &world } else { &other };
+        let back = reference_from_moving.inverse().expect("a similarity has an inverse");
+        let of_moving = if self.overlap == 0.0 { &other } else { &world };
         let in_camera = |place: &[f64; 2]| place.iter().all(|value| (0.0..CAMERA_PX).contains(value));
         let view = |nuclei: &[[f64; 2]], map: &Affine| -> Vec<Seen> {
             let all = nuclei.iter().zip(0..).map(|(place, index)| (map.apply(*place), Some(index)));
@@ -128,7 +143,7 @@ impl Scene {
 }
 
 /// Fisher and Yates.
-pub(crate) fn shuffle<T>(items: &mut [T], random: &mut Random) {
+pub fn shuffle<T>(items: &mut [T], random: &mut Random) {
     for last in (1..items.len()).rev() {
         items.swap(last, (random.uniform() * (last + 1) as f64) as usize);
     }

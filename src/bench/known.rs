@@ -1,0 +1,413 @@
+//! Runs the comparison of both optimizers on known pairs, and writes what came out.
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rayon::prelude::*;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::plot::{Plot, Series, Style};
+use super::report::{Report, cpu_plot, word};
+use super::session::Session;
+use crate::analysis::benchmark::efficiency::{self, EfficiencyCell, Squares, VarianceRatio};
+use crate::analysis::benchmark::findings::{
+    ACCURACY_INDEX, KnownGroup, KnownResult, SOLVER_TITLES, group_title, known_conclusion, known_groups,
+    recommended,
+};
+use crate::analysis::benchmark::known::{ACCURACIES, KnownAxes, KnownCell, KnownTrial, SOLVERS, StartChoice};
+use crate::analysis::benchmark::profiles::{self, Efforts};
+use crate::analysis::benchmark::statistics::median;
+use crate::analysis::optimizers::LossKind;
+use crate::analysis::registration::{Model, Prepared};
+use crate::analysis::synthesis::Random;
+use crate::platform::meter::StopWatch;
+
+/// Least length of a batch of runs that is timed, and how many of them there are: the quickest counts.
+const BATCH: Duration = Duration::from_millis(2);
+const N_BATCHES: usize = 5;
+/// Trials of an efficiency cell that are one part of the work.
+const N_EFFICIENCY_PART: u64 = 500;
+
+/// What is run.
+#[derive(Debug, Clone, Serialize)]
+pub struct KnownSettings {
+    /// The grid.
+    pub axes: KnownAxes,
+    /// Trials per cell.
+    pub n_trials: usize,
+    /// Trials per cell of the comparison with the bound of Cramér and Rao; 0 for none.
+    pub n_efficiency_trials: u64,
+    /// Another seed gives other pairs.
+    pub seed: u64,
+}
+
+/// Runs everything, writes everything, and returns the summary.
+///
+/// # Errors
+/// Files that cannot be written, and pairs that nothing can be fitted to.
+pub fn run(session: Session, settings: &KnownSettings) -> Result<Value> {
+    let results = run_cells(&session, settings)?;
+    let squares = run_efficiency(&session, settings)?;
+    let ratios = match settings.n_efficiency_trials {
+        0 => vec![],
+        n_trials => efficiency::judge(&squares, n_trials as usize),
+    };
+    let groups = known_groups(&results);
+    let conclusion = known_conclusion(&groups, &ratios);
+    session.write("trials.csv", trials_csv(&results).as_bytes())?;
+    let mut summary = json!({
+        "benchmark": "optimizers",
+        "settings": settings,
+        "machine": super::metrics::system_information(),
+        "n_fits": results.iter().map(|result| 2 * result.trials.len()).sum::<usize>(),
+        "solvers": SOLVERS,
+        "accuracies": ACCURACIES,
+        "accuracy_compared": ACCURACIES[ACCURACY_INDEX],
+        "recommended": recommended(&groups).map(|solver| SOLVERS[solver]),
+        "conclusion": conclusion,
+        "groups": groups,
+        "efficiency": ratios,
+    });
+    let mut written = summary.clone();
+    let ended = session.end(|closing, ended| {
+        summary["wall_s"] = ended.wall.as_secs_f64().into();
+        summary["metrics"] = json!(ended.samples);
+        let mut plots = plots(&results, &groups);
+        plots.push(("cpu", cpu_plot(&ended.samples)));
+        for (name, plot) in &plots {
+            closing.write(&format!("{name}.svg"), plot.to_svg().as_bytes())?;
+        }
+        conclusion.iter().for_each(|sentence| closing.say(sentence));
+        let mut report = Report::new("Two optimizers on known pairs", &summary["machine"]);
+        report.list("Conclusion", &conclusion);
+        report.plots(&plots);
+        report.table(
+            "By loss, start and box",
+            &GROUP_HEADER,
+            &groups.iter().map(group_row).collect::<Vec<_>>(),
+        );
+        report.table(
+            "Variance beside the bound of Cramér and Rao",
+            &RATIO_HEADER,
+            &ratios.iter().map(ratio_row).collect::<Vec<_>>(),
+        );
+        report.facts("Settings", &summary["settings"]);
+        closing.write("report.html", report.finish(ended.wall).as_bytes())?;
+        let text = serde_json::to_string_pretty(&summary).context("a summary is JSON")?;
+        closing.write("summary.json", text.as_bytes())
+    })?;
+    written["wall_s"] = ended.wall.as_secs_f64().into();
+    Ok(written)
+}
+
+fn run_cells(session: &Session, settings: &KnownSettings) -> Result<Vec<KnownResult>> {
+    let cells = settings.axes.cells();
+    let task = session.task("known pairs", cells.len());
+    let run = |(index, cell): (usize, &KnownCell)| -> Result<KnownResult> {
+        let seed = |trial: usize| Random::of(&[settings.seed, index as u64, trial as u64]).bits();
+        let trials: Result<Vec<KnownTrial>, _> = (0..settings.n_trials)
+            .into_par_iter()
+            .map(|trial| cell.run(seed(trial), &mut StopWatch::default()))
+            .collect();
+        let result = KnownResult { cell: *cell, trials: trials?, time_us: time_runs(cell, seed(0))? };
+        task.advance();
+        Ok(result)
+    };
+    let results = session.pool().install(|| cells.par_iter().enumerate().map(run).collect());
+    task.end();
+    results
+}
+
+/// Microseconds that each solver takes for the pairs of a seed, by its own stop tests and without a trace.
+fn time_runs(cell: &KnownCell, seed: u64) -> Result<[f64; 2]> {
+    let mut pairs = cell.pairs(seed);
+    pairs.settings.n_trace_points = 0;
+    let (prepared, _) = Prepared::new(&pairs.moving, &pairs.reference, &pairs.settings, &mut ())?;
+    let least = |run: &dyn Fn()| {
+        let batch = |n_runs: u32| {
+            let begin = Instant::now();
+            (0..n_runs).for_each(|_| run());
+            begin.elapsed()
+        };
+        let mut n_runs = 1;
+        while batch(n_runs) < BATCH {
+            n_runs *= 2;
+        }
+        let times = (0..N_BATCHES).map(|_| batch(n_runs).as_secs_f64() * 1e6 / f64::from(n_runs));
+        times.fold(f64::INFINITY, f64::min)
+    };
+    // both can be started on, or the trials before would have said so
+    Ok([least(&|| drop(black_box(prepared.lbfgsb()))), least(&|| drop(black_box(prepared.lm())))])
+}
+
+fn run_efficiency(session: &Session, settings: &KnownSettings) -> Result<Vec<(EfficiencyCell, Squares)>> {
+    let n_trials = settings.n_efficiency_trials;
+    if n_trials == 0 {
+        return Ok(vec![]);
+    }
+    let cells = efficiency::cells();
+    let n_parts = n_trials.div_ceil(N_EFFICIENCY_PART);
+    let task = session.task("efficiency", cells.len() * n_parts as usize);
+    let run_part = |cell: &EfficiencyCell, part: u64| {
+        let first = part * N_EFFICIENCY_PART;
+        let squares = cell.run(settings.seed, first, N_EFFICIENCY_PART.min(n_trials - first));
+        task.advance();
+        squares
+    };
+    let run_cell = |cell: &EfficiencyCell| -> Result<(EfficiencyCell, Squares)> {
+        let parts: Result<Vec<Squares>, _> =
+            (0..n_parts).into_par_iter().map(|part| run_part(cell, part)).collect();
+        let mut sums: Squares = [0, 1].map(|_| vec![0.0; cell.model.n_parameters()]);
+        for part in parts? {
+            let sums = sums.iter_mut().flatten();
+            sums.zip(part.iter().flatten()).for_each(|(sum, value)| *sum += value);
+        }
+        Ok((*cell, sums))
+    };
+    let results = session.pool().install(|| cells.par_iter().map(run_cell).collect());
+    task.end();
+    results
+}
+
+fn trials_csv(results: &[KnownResult]) -> String {
+    let mut csv = String::from(
+        "n_pairs,noise_px,wrong_share,model,loss,start,bounds,trial,solver,rmsd_px,tre_px,cost_start,cost_least,cost,\
+         iterations,residual_passes,jacobian_passes,passes_1e-3,passes_1e-6,passes_1e-9,passes_1e-12,stop_reason,\
+         bound_violation_max,time_us,peak_alloc_bytes\n",
+    );
+    for result in results {
+        let KnownCell { n_pairs, noise_px, wrong_share, model, loss, start, bounds } = result.cell;
+        let [model, loss, start, bounds] = [word(&model), word(&loss), word(&start), word(&bounds)];
+        let cell = format!("{n_pairs},{noise_px},{wrong_share},{model},{loss},{start},{bounds}");
+        for (trial, both) in result.trials.iter().enumerate() {
+            for (solver, run) in SOLVERS.iter().zip(&both.solvers) {
+                let passes: Vec<_> =
+                    run.passes_to.iter().map(|n| n.map_or(String::new(), |n| n.to_string())).collect();
+                let peak = run.taken.peak_bytes.map_or(String::new(), |bytes| bytes.to_string());
+                writeln!(
+                    csv,
+                    "{cell},{trial},{solver},{},{},{:e},{:e},{:e},{},{},{},{},{},{},{:.2},{peak}",
+                    run.rmsd_px,
+                    run.tre_px,
+                    both.cost_start,
+                    both.cost_least,
+                    run.cost,
+                    run.n_iterations,
+                    run.n_residual_passes,
+                    run.n_jacobian_passes,
+                    passes.join(","),
+                    run.stop_reason,
+                    run.bound_violation_max,
+                    run.taken.time.as_secs_f64() * 1e6,
+                )
+                .expect("a string takes all text");
+            }
+        }
+    }
+    csv
+}
+
+const GROUP_HEADER: [&str; 9] = [
+    "loss, start, box",
+    "fits",
+    "solved L-BFGS-B",
+    "solved LM",
+    "passes L-BFGS-B",
+    "passes LM",
+    "us L-BFGS-B",
+    "us LM",
+    "rmsd differs by px",
+];
+
+fn group_row(group: &KnownGroup) -> Vec<String> {
+    let share = |solver: usize| {
+        let [low, high] = group.solved_interval[solver];
+        let solved = group.n_solved[solver][ACCURACY_INDEX] as f64 / group.n_trials.max(1) as f64;
+        format!("{:.2} % ({:.2} to {:.2})", 100.0 * solved, 100.0 * low, 100.0 * high)
+    };
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
+    vec![
+        group_title(group),
+        group.n_trials.to_string(),
+        share(0),
+        share(1),
+        number(group.passes_median[0]),
+        number(group.passes_median[1]),
+        number(group.time_us_median[0]),
+        number(group.time_us_median[1]),
+        format!("{:.1e}", group.rmsd_difference_max_px),
+    ]
+}
+
+const RATIO_HEADER: [&str; 8] =
+    ["model", "pairs", "noise px", "solver", "parameter", "ratio", "95 % interval", "within family test"];
+
+fn ratio_row(ratio: &VarianceRatio) -> Vec<String> {
+    let [low, high] = ratio.interval;
+    vec![
+        word(&ratio.cell.model),
+        ratio.cell.n_pairs.to_string(),
+        ratio.cell.noise_px.to_string(),
+        ratio.solver.to_owned(),
+        ratio.parameter.to_owned(),
+        format!("{:.4}", ratio.ratio),
+        format!("{low:.4} to {high:.4}"),
+        if ratio.is_within { "yes" } else { "NO" }.to_owned(),
+    ]
+}
+
+fn series(name: &str, style: Style, colour: usize, points: Vec<[f64; 2]>) -> Series {
+    Series { name: name.to_owned(), style, points, whiskers: vec![], colour }
+}
+
+fn plots(results: &[KnownResult], groups: &[KnownGroup]) -> Vec<(&'static str, Plot)> {
+    let passes: Vec<Efforts> = results
+        .iter()
+        .flat_map(|result| &result.trials)
+        .map(|trial| [0, 1].map(|solver| trial.solvers[solver].passes_to[ACCURACY_INDEX].map(f64::from)))
+        .collect();
+    let times: Vec<Efforts> = results.iter().map(|result| result.time_us.map(Some)).collect();
+    let per_parameter: Vec<Efforts> = results
+        .iter()
+        .flat_map(|result| result.trials.iter().map(move |trial| (result.cell.model, trial)))
+        .map(|(model, trial): (Model, &KnownTrial)| {
+            let units = 1.0 + model.n_parameters() as f64;
+            [0, 1].map(|solver| {
+                trial.solvers[solver].passes_to[ACCURACY_INDEX].map(|passes| f64::from(passes) / units)
+            })
+        })
+        .collect();
+    vec![
+        (
+            "performance_passes",
+            profile(
+                "Performance profile, passes",
+                "times the passes of the better one",
+                profiles::performance(&passes),
+            ),
+        ),
+        (
+            "performance_time",
+            profile(
+                "Performance profile, time",
+                "times the time of the quicker one",
+                profiles::performance(&times),
+            ),
+        ),
+        (
+            "data_profile",
+            profile("Data profile", "passes by (parameters + 1)", profiles::data(&per_parameter)),
+        ),
+        ("convergence_nominal", convergence(groups, StartChoice::Nominal)),
+        ("convergence_poor", convergence(groups, StartChoice::Poor)),
+        ("tre_points", tre_by_points(results)),
+        ("tre_noise", tre_by_noise(results)),
+    ]
+}
+
+fn profile(title: &str, x_label: &str, steps: [profiles::Steps; 2]) -> Plot {
+    let series = steps.into_iter().enumerate();
+    Plot {
+        title: title.to_owned(),
+        x_label: x_label.to_owned(),
+        y_label: "share of fits solved".to_owned(),
+        is_log: [true, false],
+        y_range: Some([0.0, 1.0]),
+        series: series.map(|(n, points)| self::series(SOLVER_TITLES[n], Style::Steps, n, points)).collect(),
+    }
+}
+
+/// Medians over the trials without a box.
+fn convergence(groups: &[KnownGroup], start: StartChoice) -> Plot {
+    let mut drawn = vec![];
+    let free = groups.iter().filter(|group| {
+        group.start == start && group.bounds == crate::analysis::benchmark::known::BoxChoice::Free
+    });
+    for group in free {
+        let style = if group.loss == LossKind::Linear { Style::Line } else { Style::Dashed };
+        for (solver, curve) in group.curves.iter().enumerate() {
+            let name = format!("{}, {} loss", SOLVER_TITLES[solver], word(&group.loss));
+            let points = curve.iter().enumerate().map(|(pass, left)| [(pass + 1) as f64, left.max(1e-14)]);
+            drawn.push(series(&name, style, solver, points.collect()));
+        }
+    }
+    Plot {
+        title: format!("Convergence from a {} start (medians)", word(&start)),
+        x_label: "passes over the data".to_owned(),
+        y_label: "what is left of the cost".to_owned(),
+        is_log: [false, true],
+        y_range: None,
+        series: drawn,
+    }
+}
+
+/// Median errors of the similarity fitted by least squares to pairs without wrong ones, by what `key` says of a cell.
+fn tre_medians(
+    results: &[KnownResult],
+    is_member: &dyn Fn(&KnownCell) -> bool,
+    key: &dyn Fn(&KnownCell) -> f64,
+) -> [Vec<[f64; 2]>; 2] {
+    let is_plain = |cell: &KnownCell| {
+        cell.wrong_share == 0.0
+            && cell.loss == LossKind::Linear
+            && cell.model == Model::Similarity
+            && cell.start == StartChoice::Nominal
+            && cell.bounds == crate::analysis::benchmark::known::BoxChoice::Free
+    };
+    [0, 1].map(|solver| {
+        let members = results.iter().filter(|result| is_plain(&result.cell) && is_member(&result.cell));
+        let point = |result: &KnownResult| {
+            let squares: Vec<_> =
+                result.trials.iter().map(|trial| trial.solvers[solver].tre_px.powi(2)).collect();
+            let mean = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
+            [key(&result.cell), mean.sqrt()]
+        };
+        members.map(point).collect()
+    })
+}
+
+/// The expected error: `sigma sqrt(p / n)`.
+fn tre_expected(noise_px: f64, n_pairs: f64) -> f64 {
+    noise_px * (Model::Similarity.n_parameters() as f64 / n_pairs).sqrt()
+}
+
+fn tre_by_points(results: &[KnownResult]) -> Plot {
+    let noises: Vec<_> =
+        results.iter().map(|result| result.cell.noise_px).filter(|noise| *noise > 0.0).collect();
+    let noise_px = median(&noises).unwrap_or(1.0);
+    // the noise of the grid that is nearest to the median
+    let noise_px = noises
+        .into_iter()
+        .min_by(|a, b| (a - noise_px).abs().total_cmp(&(b - noise_px).abs()))
+        .unwrap_or(1.0);
+    let found = tre_medians(results, &|cell| cell.noise_px == noise_px, &|cell| cell.n_pairs as f64);
+    let theory = found[0].iter().map(|[n, _]| [*n, tre_expected(noise_px, *n)]).collect();
+    tre_plot(&format!("Error by pairs, noise {noise_px} px"), "pairs", found, theory)
+}
+
+fn tre_by_noise(results: &[KnownResult]) -> Plot {
+    let n_pairs =
+        results.iter().map(|result| result.cell.n_pairs).min_by_key(|n| n.abs_diff(500)).unwrap_or(1);
+    let found =
+        tre_medians(results, &|cell| cell.n_pairs == n_pairs && cell.noise_px > 0.0, &|cell| cell.noise_px);
+    let theory = found[0].iter().map(|[noise, _]| [*noise, tre_expected(*noise, n_pairs as f64)]).collect();
+    tre_plot(&format!("Error by noise, {n_pairs} pairs"), "noise in px of the reference", found, theory)
+}
+
+fn tre_plot(title: &str, x_label: &str, [lbfgsb, lm]: [Vec<[f64; 2]>; 2], theory: Vec<[f64; 2]>) -> Plot {
+    Plot {
+        title: title.to_owned(),
+        x_label: x_label.to_owned(),
+        y_label: "root mean square error in px".to_owned(),
+        is_log: [true, true],
+        y_range: None,
+        series: vec![
+            series("expected, sigma sqrt(4 / n)", Style::Dashed, 6, theory),
+            series(SOLVER_TITLES[0], Style::Points, 0, lbfgsb),
+            series(SOLVER_TITLES[1], Style::Points, 1, lm),
+        ],
+    }
+}
