@@ -62,8 +62,10 @@ pub struct Resources {
     pub cpu: CpuPool,
     /// Threads that read and write files.
     pub io: IoPool,
-    /// Bytes for pixels, scratch and caches.
+    /// Bytes for pixels and scratch.
     pub budget: ByteBudget,
+    /// Bytes of planes that the verifier keeps ready.
+    pub feature_cache_bytes: u64,
     /// The gate before the output disk.
     pub space: SpaceGate,
     /// The gate that an operator shuts.
@@ -131,7 +133,8 @@ pub async fn run_generation(
         Segmenter::new(plan.segmenter, shared.tables, pools.clone(), shared.space, shared.picture_bytes);
     let hasher = Hasher::new(shared.cpu.clone());
     let (io, cpu, ledger, roots) = (shared.io, shared.cpu, shared.ledger.clone(), Arc::new(roots));
-    let means = verifier::Means { io, cpu, budget, limits, ledger, roots };
+    let feature_cache_bytes = shared.feature_cache_bytes;
+    let means = verifier::Means { io, cpu, budget, limits, ledger, roots, feature_cache_bytes };
     let readers = (reader()?, reader()?);
     let load = tokio::task::spawn_blocking(move || load(readers, means, pools));
     let loaded = load.await.map_err(|error| error.to_string())?;
@@ -198,6 +201,7 @@ mod tests {
             limits: Limits::default(),
             ledger: scratch.handle(),
             roots: Arc::default(),
+            feature_cache_bytes: 0,
         };
         let readers = (scratch.reader(), scratch.reader());
         let (say, heard) = mpsc::channel();

@@ -35,6 +35,9 @@ use crate::stages::watcher::Hints;
 use crate::store::{Ledger, LedgerError, LedgerNotice, LedgerOptions, LedgerReader};
 use crate::tuning::{self, Shares, Sharing};
 
+/// The part of the memory that the feature cache of the verifier may take: one of so many.
+const FEATURE_CACHE_PART: u64 = 8;
+
 pub use heartbeat::beat;
 pub use orders::{OrderError, Which, pause_for, retry};
 pub use signals::{drain_on_signal, notify, obey_signals};
@@ -147,7 +150,8 @@ impl Service {
             tables,
             cpu,
             io,
-            budget: ByteBudget::new(memory_bytes),
+            budget: ByteBudget::new(memory_bytes - memory_bytes / FEATURE_CACHE_PART),
+            feature_cache_bytes: memory_bytes / FEATURE_CACHE_PART,
             space,
             pause,
             in_work: InWork::default(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blank::signal_to_noise;
 use super::code::Code256;
+use super::fingerprints::{self, Fingerprints, N_FINGERPRINTS};
 use super::haar::{N_SCALES, details};
 use super::histogram::Histogram;
 use super::rows::{Rows, Sample};
@@ -12,7 +13,7 @@ use crate::formats::{Plane, Samples};
 use crate::units::SampleType::{Float16, Float32, Float64};
 
 /// Version of the method and of the byte form; features of another version are computed anew.
-pub const FEATURES_VERSION: u16 = 1;
+pub const FEATURES_VERSION: u16 = 2;
 /// Smallest signal-to-noise ratio of a plane that shows something.
 pub const SNR_MIN: f32 = 1.8;
 /// Points of the quantile curve.
@@ -22,7 +23,7 @@ const CLIPPED_PER_PIXEL: u64 = 10_000;
 /// Standard deviation of rounding to whole numbers: 1 / sqrt(12).
 const ROUNDING_NOISE: f32 = 0.288_675_13;
 const N_FLOATS: usize = 6 + 3 * N_SCALES + N_QUANTILES;
-const N_BYTES: usize = 3 + 4 * N_FLOATS + 32;
+const N_BYTES: usize = 3 + 4 * N_FLOATS + 32 + 4 * N_FINGERPRINTS;
 
 /// Whether a plane shows anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -61,9 +62,11 @@ pub struct PlaneFeatures {
     /// Grey values at the fractions `(1 - cos(pi k / 32)) / 2`, k from 0 to 32: dense at both ends, as small bright
     /// objects on a wide background need.
     pub quantiles: [f32; N_QUANTILES],
+    /// Marks of single places, which a crop of the plane shares.
+    pub fingerprints: Fingerprints,
 }
 
-/// Computes the features of a decoded plane in three passes (histogram, block means, strips of details).
+/// Computes the features of a decoded plane in four passes (histogram, block means, strips of details, fingerprints).
 pub fn plane_features(plane: &Plane) -> PlaneFeatures {
     match &plane.samples {
         Samples::Uint8(samples) => of_samples(samples, plane),
@@ -88,7 +91,7 @@ pub fn scratch_bytes(height: usize, width: usize) -> usize {
     let rows = 2 * 4 * width;
     let strip = 4 * 8 * width;
     let details = height.saturating_mul(width).min((1 << 19) + 8 * width);
-    histogram + blocks + rows + strip + details
+    histogram + blocks + rows + strip + details + fingerprints::scratch_bytes(width)
 }
 
 fn of_samples<T: Sample>(samples: &[T], plane: &Plane) -> PlaneFeatures {
@@ -126,6 +129,7 @@ fn of_samples<T: Sample>(samples: &[T], plane: &Plane) -> PlaneFeatures {
         code: Code256::of_blocks(&blocks),
         energies: details.energies,
         quantiles: std::array::from_fn(|k| histogram.quantile(fraction(k))),
+        fingerprints: Fingerprints::of(&rows),
     }
 }
 
@@ -146,7 +150,7 @@ impl PlaneFeatures {
         self.signal != Signal::Structured
     }
 
-    /// The features as 227 bytes: version, signal, numbers, code; little-endian.
+    /// The features as 291 bytes: version, signal, numbers, code, fingerprints; little-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(N_BYTES);
         bytes.extend(FEATURES_VERSION.to_le_bytes());
@@ -155,6 +159,7 @@ impl PlaneFeatures {
         let numbers = figures.iter().chain(self.energies.as_flattened()).chain(&self.quantiles);
         numbers.for_each(|number| bytes.extend(number.to_le_bytes()));
         bytes.extend(self.code.to_bytes());
+        bytes.extend(self.fingerprints.0.map(u32::to_le_bytes).as_flattened());
         bytes
     }
 
@@ -178,7 +183,8 @@ impl PlaneFeatures {
             2 => Signal::Structured,
             _ => return Err(malformed),
         };
-        let (numbers, code) = rest[1..].split_at(4 * N_FLOATS);
+        let (numbers, rest) = rest[1..].split_at(4 * N_FLOATS);
+        let (code, marks) = rest.split_at(32);
         let number = |place: usize| f32::from_le_bytes(std::array::from_fn(|byte| numbers[4 * place + byte]));
         if !(0..N_FLOATS).all(|place| number(place).is_finite()) {
             return Err(malformed);
@@ -194,6 +200,9 @@ impl PlaneFeatures {
             energies: std::array::from_fn(|scale| std::array::from_fn(|band| number(6 + 3 * scale + band))),
             quantiles: std::array::from_fn(|k| number(6 + 3 * N_SCALES + k)),
             code: Code256::from_bytes(std::array::from_fn(|byte| code[byte])),
+            fingerprints: Fingerprints(std::array::from_fn(|mark| {
+                u32::from_le_bytes(std::array::from_fn(|byte| marks[4 * mark + byte]))
+            })),
         })
     }
 }

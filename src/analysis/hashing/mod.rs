@@ -5,6 +5,7 @@ mod blank;
 pub mod code;
 pub mod digest;
 pub mod features;
+mod fingerprints;
 mod haar;
 mod histogram;
 pub(in crate::analysis) mod rows;
@@ -17,3 +18,4 @@ pub use digest::{PixelDigest, pixel_digest};
 pub use features::{
     FEATURES_VERSION, FeatureBytesError, PlaneFeatures, SNR_MIN, Signal, plane_features, scratch_bytes,
 };
+pub use fingerprints::{Fingerprints, N_FINGERPRINTS};

@@ -378,7 +378,7 @@ fn tiny_and_empty_planes_have_features_too() {
 fn bytes_round_trip_and_damaged_ones_are_refused() {
     let features = plane_features(&Scene::nuclei(128, 128, 20, 1).exposed(1));
     let bytes = features.to_bytes();
-    assert_eq!(bytes.len(), 227);
+    assert_eq!(bytes.len(), 291);
     assert_eq!(PlaneFeatures::from_bytes(&bytes), Ok(features));
     for length in 0..bytes.len() {
         assert!(PlaneFeatures::from_bytes(&bytes[..length]).is_err(), "{length}");

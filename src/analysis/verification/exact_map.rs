@@ -8,7 +8,7 @@ use super::judgement::EXCEPTIONS_MAX;
 use super::structure::overlap;
 
 /// Pixels looked at, at most, unless one row alone has more.
-const N_PIXELS_MAX: usize = 1 << 19;
+const N_PIXELS_MAX: usize = 1 << 17;
 /// Exceptions of neighbouring pixels that must be seen before anything is said.
 const N_EXCEPTIONS_MIN: u32 = 200;
 /// Integers of 16 bits, signed or not, have a place in the table.

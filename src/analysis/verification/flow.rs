@@ -9,18 +9,15 @@ use super::grey_map::explained;
 use super::judgement::{Judgement, judged};
 use super::locate::{Located, locate};
 use super::measures::Measures;
+use super::placement::turned_shape;
 use super::*;
-use crate::units::SampleType::{Float16, Float32, Float64};
 
 /// Blocks along a side where grey maps are compared.
 const N_BLOCKS: usize = 32;
 
 /// Compares A with B, which has no more pixels than A.
-pub(super) fn compare(
-    (a, features_a): (&Plane, &PlaneFeatures),
-    (b, features_b): (&Plane, &PlaneFeatures),
-    settings: &VerificationSettings,
-) -> Verdict {
+pub(super) fn compare(a: &Prepared, b: &Prepared, settings: &VerificationSettings) -> Verdict {
+    let (features_a, features_b) = (&a.features, &b.features);
     let (distance, orientation, is_inverted) = nearest_orientation(&features_a.code, &features_b.code);
     let code = CodeEvidence { distance, orientation, is_inverted };
     let mut evidence = Evidence { code: Some(code), ..Evidence::default() };
@@ -34,35 +31,54 @@ pub(super) fn compare(
         return Judgement::new(Relation::Distinct, 1.0, reason)
             .into_verdict(VerificationStage::Code, evidence);
     }
-    let (image_a, image_b) = (Image::of_plane(a), Image::of_plane(b));
-    let turned = if orientation == 0 {
-        Cow::Borrowed(&image_a)
-    } else {
-        Cow::Owned(image_a.clone().turned(orientation))
-    };
-    let in_place = if is_whole && turned.shape() == image_b.shape() {
-        Exceptions::count(&turned, &image_b, (0, 0))
-    } else {
-        None
-    };
+    let in_place = in_place(a, b, orientation).filter(|_| is_whole);
+    let exceptions = in_place.as_ref().and_then(|(_, exceptions)| *exceptions);
     evidence.grey_map = Some(GreyMapEvidence {
-        r_squared: blocks_explained(&turned, &image_b, is_inverted),
-        exceptions: in_place.and_then(|exceptions| exceptions.ratio()),
+        r_squared: blocks_explained(a, b, (orientation, is_inverted)),
+        exceptions: exceptions.and_then(|exceptions| exceptions.ratio()),
     });
     evidence.texture = Some(texture(features_a, features_b));
-    let located = if in_place.is_some_and(|exceptions| exceptions.is_one_exposure()) {
-        let correlation = if is_inverted { -1.0 } else { 1.0 };
-        Located { orientation, scale: 1.0, shift: (0, 0), correlation, a: turned.into_owned(), b: image_b }
-    } else {
-        drop(turned);
-        let orientations = orientations(features_a, features_b, settings);
-        locate(image_a, image_b, &orientations, (is_whole, f64::from(settings.overlap_min)))
+    let located = match in_place {
+        Some((turned, Some(exceptions))) if exceptions.is_one_exposure() => {
+            let correlation = if is_inverted { -1.0 } else { 1.0 };
+            let b = Cow::Borrowed(b.image());
+            Located { orientation, scale: 1.0, shift: (0, 0), correlation, a: turned, b }
+        }
+        _ => {
+            let orientations = orientations(features_a, features_b, settings);
+            locate(a, b, &orientations, (is_whole, f64::from(settings.overlap_min)))
+        }
     };
-    refine(&located, step(b), evidence, settings)
+    let is_in_place = located.orientation == orientation && located.scale == 1.0 && located.shift == (0, 0);
+    let exceptions = exceptions.filter(|_| is_in_place);
+    refine(&located, (a, b), (exceptions, evidence), settings)
+}
+
+/// A turned like B, and how often the grey map has exceptions there; `None` where the shapes differ.
+#[allow(clippy::type_complexity, reason = "an image and a count")]
+fn in_place<'p>(
+    a: &'p Prepared,
+    b: &Prepared,
+    orientation: u8,
+) -> Option<(Cow<'p, Image>, Option<Exceptions>)> {
+    if turned_shape(a.shape(), orientation) != b.shape() {
+        return None;
+    }
+    let turned = match orientation {
+        0 => Cow::Borrowed(a.image()),
+        _ => Cow::Owned(a.image().clone().turned(orientation)),
+    };
+    let exceptions = Exceptions::count(&turned, b.image(), (0, 0));
+    Some((turned, exceptions))
 }
 
 /// Stages 4 and 5, once the place is known.
-fn refine(located: &Located, step: f64, mut evidence: Evidence, settings: &VerificationSettings) -> Verdict {
+fn refine(
+    located: &Located<'_>,
+    (a, b): (&Prepared, &Prepared),
+    (in_place, mut evidence): (Option<Exceptions>, Evidence),
+    settings: &VerificationSettings,
+) -> Verdict {
     let (overlap, overlap_larger) = located.overlaps();
     let strength = located.correlation.abs();
     evidence.structure =
@@ -74,9 +90,10 @@ fn refine(located: &Located, step: f64, mut evidence: Evidence, settings: &Verif
             .into_verdict(VerificationStage::Structure, evidence);
     }
     let is_inverted = located.correlation < 0.0;
-    let exceptions =
-        if located.scale == 1.0 { Exceptions::count(&located.a, &located.b, located.shift) } else { None };
-    let measures = Measures::of(&located.a, &located.b, located.shift, (is_inverted, step));
+    let count = || Exceptions::count(&located.a, &located.b, located.shift);
+    let exceptions = in_place.or_else(|| (located.scale == 1.0).then(count).flatten());
+    let measures = Measures::of(&located.a, &located.b, located.shift, (is_inverted, b.step));
+    let compression = compression(located, (a, b), is_inverted);
     evidence.refinement = measures.map(|measures| RefinementEvidence {
         s: measures.s,
         r: measures.noise.map(|noise| noise.r),
@@ -87,6 +104,7 @@ fn refine(located: &Located, step: f64, mut evidence: Evidence, settings: &Verif
         overlap: overlap as f32,
         overlap_larger: overlap_larger as f32,
         n_levels: measures.noise.map_or(0, |noise| noise.n_levels),
+        compression,
     });
     let placement = Placement {
         orientation: located.orientation,
@@ -99,15 +117,42 @@ fn refine(located: &Located, step: f64, mut evidence: Evidence, settings: &Verif
     Verdict { placement: Some(placement), is_inverted, ..verdict }
 }
 
+/// What the rounding of a JPEG says, where one of the planes is one.
+fn compression(
+    located: &Located<'_>,
+    (a, b): (&Prepared, &Prepared),
+    is_inverted: bool,
+) -> Option<CompressionEvidence> {
+    let (jpeg, other) = (b.quantisation.as_ref(), a.quantisation.as_ref());
+    let is_in_place = located.orientation == 0 && located.shift == (0, 0);
+    let beyond = match (jpeg, other) {
+        (Some(jpeg), None) if located.scale == 1.0 => {
+            jpeg.beyond_rounding(&located.a, &located.b, located.shift, is_inverted)
+        }
+        (None, Some(jpeg)) if located.scale == 1.0 && is_in_place => {
+            jpeg.beyond_rounding(&located.b, &located.a, (0, 0), is_inverted)
+        }
+        _ => None,
+    };
+    Some(CompressionEvidence {
+        quality: jpeg.or(other)?.quality,
+        is_both: jpeg.is_some() && other.is_some(),
+        beyond_rounding: beyond.map(|beyond| beyond.ratio),
+        n_expected: beyond.map_or(0.0, |beyond| beyond.n_expected),
+    })
+}
+
 /// Stage 2: how much of the block means of B a monotone map of those of the turned A explains.
-fn blocks_explained(a: &Image, b: &Image, is_inverted: bool) -> f32 {
+fn blocks_explained(a: &Prepared, b: &Prepared, (orientation, is_inverted): (u8, bool)) -> f32 {
+    let shape_a = turned_shape(a.shape(), orientation);
     let side = |one: usize, other: usize| one.min(other).min(N_BLOCKS);
-    let shape = (side(a.height, b.height), side(a.width, b.width));
+    let shape = (side(shape_a.0, b.shape().0), side(shape_a.1, b.shape().1));
     let blocks = |image: &Image| {
         let pitch = (image.height as f64 / shape.0 as f64, image.width as f64 / shape.1 as f64);
         image.resampled(shape, (0.0, 0.0), pitch).values
     };
-    explained(&blocks(a), &blocks(b), is_inverted)
+    let turned = a.reduced(2 * N_BLOCKS).clone().turned(orientation);
+    explained(&blocks(&turned), &blocks(b.reduced(2 * N_BLOCKS)), is_inverted)
 }
 
 /// Stage 3: noise, and how differently the energy of details is spread over scales and directions. Directions are
@@ -136,13 +181,4 @@ fn orientations(a: &PlaneFeatures, b: &PlaneFeatures, settings: &VerificationSet
     let n_near = distances.iter().filter(|(distance, _)| *distance <= settings.distance_max).count();
     distances.truncate(if n_near > 0 { n_near } else { distances.len() });
     distances.into_iter().map(|(_, orientation)| orientation).collect()
-}
-
-/// The step of a plane's grey values: that of integers, divided among the colours of a mean.
-fn step(plane: &Plane) -> f64 {
-    match plane.samples.sample_type() {
-        Float16 | Float32 | Float64 => 0.0,
-        _ if plane.n_samples >= 3 => 1.0 / 3.0,
-        _ => 1.0,
-    }
 }

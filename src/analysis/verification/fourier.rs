@@ -2,6 +2,9 @@
 
 use std::f64::consts::TAU;
 
+/// Side of the squares that are transposed at once.
+const TILE: usize = 16;
+
 /// A complex number: real and imaginary part.
 pub(super) type Complex = [f32; 2];
 
@@ -72,9 +75,14 @@ impl Fourier {
     }
 
     fn transpose(&self, values: &mut [Complex]) {
-        for y in 0..self.side {
-            for x in 0..y {
-                values.swap(y * self.side + x, x * self.side + y);
+        // square by square, so that neither side leaves the cache
+        for top in (0..self.side).step_by(TILE) {
+            for left in (0..=top).step_by(TILE) {
+                for y in top..(top + TILE).min(self.side) {
+                    for x in left..(left + TILE).min(y) {
+                        values.swap(y * self.side + x, x * self.side + y);
+                    }
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The monotone map that takes the grey values of one image to those of the other.
 
-/// Grey levels of the map, each with as many values behind it.
+/// Grey levels of the map, dense at both ends, as a few bright objects on a wide background need.
 const N_LEVELS: usize = 256;
 /// Values behind a level, at least.
 const N_PER_LEVEL_MIN: usize = 16;
@@ -30,7 +30,11 @@ impl GreyMap {
         let mut pools: Vec<Pool> = Vec::with_capacity(n_levels);
         let mut first = 0;
         for level in 1..=n_levels {
-            let mut end = level * pairs.len() / n_levels;
+            let fraction = (1.0 - (std::f64::consts::PI * level as f64 / n_levels as f64).cos()) / 2.0;
+            let mut end = (fraction * pairs.len() as f64).round() as usize;
+            if end < first + N_PER_LEVEL_MIN && level < n_levels {
+                continue;
+            }
             // equal values of A stay together
             while end > 0 && end < pairs.len() && pairs[end].0 == pairs[end - 1].0 {
                 end += 1;

@@ -1,6 +1,9 @@
 //! What S, R and Q mean.
 
-use super::{Evidence, RefinementEvidence, Relation, Verdict, VerificationSettings, VerificationStage};
+use super::{
+    CompressionEvidence, Evidence, RefinementEvidence, Relation, Verdict, VerificationSettings,
+    VerificationStage,
+};
 
 /// R from which a grey map alone, and no loss, lies between two planes.
 const R_MAPPED: f32 = 0.9;
@@ -14,6 +17,12 @@ const OWN_NOISE_COPY_MAX: f32 = 0.9;
 const OWN_NOISE_MIN: f32 = 0.6;
 /// Correlation of the reduced planes from which frames that do not look alike as a whole share a scene in part.
 const STRUCTURE_PART_MIN: f32 = 0.9;
+/// Coefficients beyond the rounding of a JPEG, as a part of those of two exposures, that a copy may have.
+const BEYOND_ROUNDING_MAX: f32 = 0.25;
+/// The same from which two exposures are meant.
+const BEYOND_ROUNDING_SCENE_MIN: f32 = 0.7;
+/// Coefficients that two exposures must have beyond the rounding before anything is said.
+const N_BEYOND_MIN: f32 = 40.0;
 /// Common part of the larger plane from which both show the same frame.
 const OVERLAP_WHOLE: f32 = 0.9;
 /// Scales nearer to 1 than this mean no resizing.
@@ -69,6 +78,13 @@ fn two_exposures(figures: &RefinementEvidence, settings: &VerificationSettings) 
         return Judgement::new(Relation::Uncertain, 0.5, reason);
     };
     let reason = format!("S {s:.2}, R {r:.2}, Q {q:.2}");
+    if let Some(jpeg) = &figures.compression
+        && beyond_rounding(jpeg).is_none_or(|ratio| ratio < BEYOND_ROUNDING_SCENE_MIN)
+    {
+        let reason =
+            format!("the scene agrees, but compression has taken the noise that would tell: {reason}");
+        return Judgement::new(Relation::Uncertain, 0.5, reason);
+    }
     let margin = ((s - settings.s_min) / (1.0 - settings.s_min)).min(1.0 - r.abs() / settings.r_min);
     match q {
         _ if r >= settings.r_min => Judgement::new(
@@ -101,6 +117,11 @@ fn two_exposures(figures: &RefinementEvidence, settings: &VerificationSettings) 
     }
 }
 
+/// The coefficients beyond the rounding of a JPEG, where they can tell.
+fn beyond_rounding(jpeg: &CompressionEvidence) -> Option<f32> {
+    jpeg.beyond_rounding.filter(|_| jpeg.n_expected >= N_BEYOND_MIN)
+}
+
 /// The judgement where both planes are one exposure.
 fn one_exposure(
     figures: &RefinementEvidence,
@@ -117,7 +138,11 @@ fn one_exposure(
     let by_q = q <= settings.q_max
         && own <= OWN_NOISE_LOSSY_MAX
         && figures.r_coarse.is_some_and(|r| r >= settings.r_min);
-    if !(is_exact || by_r || by_q) {
+    // what compression leaves of the finest details is its own work, not noise
+    let rounding = figures.compression.as_ref().map(|jpeg| beyond_rounding(jpeg).unwrap_or(1.0));
+    let by_rounding = rounding.is_some_and(|ratio| ratio <= BEYOND_ROUNDING_MAX);
+    let (by_r, by_q) = (by_r && rounding.is_none(), by_q && rounding.is_none());
+    if !(is_exact || by_r || by_q || by_rounding) {
         return None;
     }
     if figures.s < settings.s_min {
@@ -126,6 +151,11 @@ fn one_exposure(
     }
     let (confidence, reason) = if is_exact {
         (1.0, "each grey value of one becomes one grey value of the other, without exception".to_owned())
+    } else if let Some(ratio) = rounding {
+        (
+            1.0 - 0.5 * ratio / BEYOND_ROUNDING_MAX,
+            format!("the JPEG differs by no more than its rounding: {ratio:.2} of what two exposures would"),
+        )
     } else if by_r {
         (
             0.5 + 0.5 * (r - settings.r_min) / (R_MAPPED - settings.r_min),
@@ -136,7 +166,7 @@ fn one_exposure(
     };
     let relation = match figures.overlap_larger {
         common if common < OVERLAP_WHOLE => Relation::PartialOverlap,
-        _ if !is_resized && (is_exact || r >= R_MAPPED) => Relation::SameExposureMapped,
+        _ if !is_resized && (is_exact || r >= R_MAPPED && rounding.is_none()) => Relation::SameExposureMapped,
         _ => Relation::SameExposureLossy,
     };
     Some(Judgement::new(relation, confidence, reason))

@@ -6,6 +6,7 @@
 
 mod candidates;
 mod cells;
+mod compression;
 mod exact_map;
 mod flow;
 mod fourier;
@@ -16,7 +17,9 @@ mod locate;
 mod measures;
 mod nearest;
 mod noise;
+mod parts;
 mod placement;
+mod prepared;
 mod relation;
 mod settings;
 mod shift;
@@ -26,22 +29,23 @@ mod tests;
 mod verdict;
 
 pub use candidates::{Candidate, CandidateIndex};
+pub use parts::PartIndex;
 pub use placement::Placement;
+pub use prepared::Prepared;
 pub use relation::Relation;
 pub use settings::VerificationSettings;
 pub use verdict::{
-    CodeEvidence, Evidence, GreyMapEvidence, RefinementEvidence, StructureEvidence, TextureEvidence, Verdict,
-    VerificationStage,
+    CodeEvidence, CompressionEvidence, Evidence, GreyMapEvidence, RefinementEvidence, StructureEvidence,
+    TextureEvidence, Verdict, VerificationStage,
 };
 
 use std::cmp::Ordering;
 
 use super::hashing::PlaneFeatures;
 use crate::formats::Plane;
-use placement::Shape;
 
 /// Version of the method; evidence of another version is computed anew.
-pub const VERIFICATION_VERSION: u16 = 1;
+pub const VERIFICATION_VERSION: u16 = 2;
 
 /// Compares two planes, given the features of both. Exchanging the planes gives the same relation and the mirrored
 /// placement and evidence.
@@ -53,27 +57,16 @@ pub fn verify(
     features: (&PlaneFeatures, &PlaneFeatures),
     settings: &VerificationSettings,
 ) -> Verdict {
-    match canonical_order((a, features.0), (b, features.1)) {
-        Ordering::Greater => {
-            flow::compare((b, features.1), (a, features.0), settings).mirrored(shape(b), shape(a))
-        }
-        _ => flow::compare((a, features.0), (b, features.1), settings),
+    let prepared = |plane, features: &PlaneFeatures| Prepared::new(plane, features.clone());
+    verify_prepared(&prepared(a, features.0), &prepared(b, features.1), settings)
+}
+
+/// The same as [`verify`] for planes that are ready.
+pub fn verify_prepared(a: &Prepared, b: &Prepared, settings: &VerificationSettings) -> Verdict {
+    match a.canonical_order(b) {
+        Ordering::Greater => flow::compare(b, a, settings).mirrored(b.shape(), a.shape()),
+        _ => flow::compare(a, b, settings),
     }
-}
-
-/// Which plane is looked for in which: the smaller in the larger, of equal sizes the coarser samples in the finer, then
-/// by features and samples, so that the order of the arguments does not matter.
-fn canonical_order(a: (&Plane, &PlaneFeatures), b: (&Plane, &PlaneFeatures)) -> Ordering {
-    let size = |plane: &Plane| (plane.height * plane.width, plane.samples.sample_type().size_bytes());
-    size(b.0)
-        .cmp(&size(a.0))
-        .then_with(|| shape(a.0).cmp(&shape(b.0)))
-        .then_with(|| a.1.to_bytes().cmp(&b.1.to_bytes()))
-        .then_with(|| a.0.samples.as_bytes().cmp(b.0.samples.as_bytes()))
-}
-
-fn shape(plane: &Plane) -> Shape {
-    (plane.height, plane.width)
 }
 
 /// Upper bound of the bytes that [`verify`] allocates beside two planes of at most this shape.

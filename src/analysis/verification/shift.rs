@@ -7,8 +7,12 @@ use super::structure::Moments;
 const TILE: usize = 32;
 /// Tiles with the strongest contrast that are compared.
 const N_TILES: usize = 32;
-/// Shifts tried around the expected one, in pixels of each level.
+/// Sums that go side by side.
+const LANES: usize = 8;
+/// Shifts tried around the expected one on the smallest level, in its pixels.
 const REACH: i64 = 2;
+/// The same on the others, where the level before left one pixel open.
+const REACH_NEXT: i64 = 1;
 
 /// Images of one plane, each half as large as the one before it; the first is the whole.
 pub(super) fn pyramid(image: Image, n_levels: usize) -> Vec<Image> {
@@ -23,8 +27,10 @@ pub(super) fn pyramid(image: Image, n_levels: usize) -> Vec<Image> {
 /// Follows `shift`, found on the smallest level, down to the whole images. Of equally good shifts the one nearest to
 /// the expected wins, then the first.
 pub(super) fn refined_shift(a: &[Image], b: &[Image], mut shift: (i64, i64)) -> (i64, i64) {
+    let n_levels = a.len().min(b.len());
     for (level, (a, b)) in a.iter().zip(b).enumerate().rev() {
-        shift = best_near(a, b, shift);
+        let is_smallest = level + 1 == n_levels;
+        shift = best_near(a, b, shift, if is_smallest { REACH } else { REACH_NEXT });
         if level > 0 {
             shift = (2 * shift.0, 2 * shift.1);
         }
@@ -32,10 +38,10 @@ pub(super) fn refined_shift(a: &[Image], b: &[Image], mut shift: (i64, i64)) -> 
     shift
 }
 
-fn best_near(a: &Image, b: &Image, expected: (i64, i64)) -> (i64, i64) {
+fn best_near(a: &Image, b: &Image, expected: (i64, i64), reach: i64) -> (i64, i64) {
     let tiles = tiles(a, b, expected);
     let mut tried: Vec<(i64, i64)> =
-        (-REACH..=REACH).flat_map(|dy| (-REACH..=REACH).map(move |dx| (dy, dx))).collect();
+        (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (dy, dx))).collect();
     tried.sort_by_key(|&(dy, dx)| dy * dy + dx * dx);
     let mut best = (f32::MIN, expected);
     for (dy, dx) in tried {
@@ -81,11 +87,22 @@ fn contrast(image: &Image, (top, left): (usize, usize)) -> f32 {
 }
 
 fn tile_correlation(a: &Image, b: &Image, (top, left): (usize, usize), shift: (i64, i64)) -> f32 {
-    let mut moments = Moments::default();
     let from = (left as i64 + shift.1) as usize;
+    let row_of_a = |y: usize| &a.row((y as i64 + shift.0) as usize)[from..from + TILE];
+    // small numbers keep their digits
+    let (origin_a, origin_b) = (row_of_a(top)[0], b.row(top)[left]);
+    let mut sums = [[0.0_f32; LANES]; 5];
     for y in top..top + TILE {
-        let row_a = &a.row((y as i64 + shift.0) as usize)[from..from + TILE];
-        row_a.iter().zip(&b.row(y)[left..left + TILE]).for_each(|(&a, &b)| moments.add(a, b));
+        let lanes = row_of_a(y).chunks_exact(LANES).zip(b.row(y)[left..left + TILE].chunks_exact(LANES));
+        for (lanes_a, lanes_b) in lanes {
+            for lane in 0..LANES {
+                let (a, b) = (lanes_a[lane] - origin_a, lanes_b[lane] - origin_b);
+                for (sum, value) in sums.iter_mut().zip([a, b, a * a, b * b, a * b]) {
+                    sum[lane] += value;
+                }
+            }
+        }
     }
-    moments.correlation()
+    let [a, b, aa, bb, ab] = sums.map(|lanes| lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>());
+    Moments { n: (TILE * TILE) as f64, a, b, aa, bb, ab }.correlation()
 }

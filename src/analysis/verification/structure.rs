@@ -6,6 +6,10 @@ use super::placement::turned_shape;
 
 /// Peaks of the correlation that are looked at per orientation.
 const N_PEAKS: usize = 3;
+/// Correlation of whole frames in place from which no other place is looked for.
+const CORRELATION_IN_PLACE: f32 = 0.97;
+/// Correlation from which no other orientation is tried.
+const CORRELATION_SURE: f32 = 0.95;
 /// Peaks nearer than this to a higher one are part of it, in pixels.
 const PEAK_RADIUS: i64 = 2;
 /// Quantiles of the grey values that are drawn in first: hot pixels, saturated objects.
@@ -27,19 +31,30 @@ pub(super) struct Match {
 ///
 /// # References
 /// Kuglin and Hines, "The phase correlation image alignment method" (1975), with half of the whitening: its highest
-/// peaks only propose, the correlation of the overlapping parts decides; the first of equals wins.
+/// peaks only propose, the correlation of the overlapping parts decides; the first of equals wins. Frames of one shape that
+/// agree where they stand are not searched.
 pub(super) fn best_match(a: &Image, b: &Image, orientations: &[u8], overlap_min: f64) -> Option<Match> {
     let longest = a.height.max(a.width).max(b.height).max(b.width);
     if a.values.is_empty() || b.values.is_empty() {
         return None;
     }
+    let (a, b) = (normalised(a), normalised(b));
+    let n_min = overlap_min * a.values.len().min(b.values.len()) as f64;
+    if let Some(&orientation) = orientations.first() {
+        let turned = a.clone().turned(orientation);
+        let correlation = overlap_correlation(&turned, &b, (0, 0), n_min);
+        if turned.shape() == b.shape() && correlation.abs() >= CORRELATION_IN_PLACE {
+            return Some(Match { orientation, shift: (0, 0), correlation });
+        }
+    }
     let side = (2 * longest).next_power_of_two();
     let fourier = Fourier::new(side);
-    let (a, b) = (normalised(a), normalised(b));
     let spectrum_b = spectrum(&b, &fourier);
-    let n_min = overlap_min * a.values.len().min(b.values.len()) as f64;
     let mut best: Option<Match> = None;
     for &orientation in orientations {
+        if best.is_some_and(|best| best.correlation.abs() >= CORRELATION_SURE) {
+            break;
+        }
         let turned = a.clone().turned(orientation);
         let surface = correlation_surface(spectrum(&turned, &fourier), &spectrum_b, &fourier);
         let mut shifts = peaks(&surface, (turned.shape(), b.shape()), n_min);
@@ -62,9 +77,11 @@ fn centred_shift(a: (usize, usize), b: (usize, usize)) -> (i64, i64) {
 
 /// Draws outliers in, takes the local mean away, scales to a mean square of 1.
 fn normalised(image: &Image) -> Image {
-    let mut sorted = image.values.clone();
-    sorted.sort_unstable_by(f32::total_cmp);
-    let quantile = |p: f64| sorted[((sorted.len() - 1) as f64 * p).round() as usize];
+    let mut values = image.values.clone();
+    let mut quantile = |p: f64| {
+        let place = ((values.len() - 1) as f64 * p).round() as usize;
+        *values.select_nth_unstable_by(place, f32::total_cmp).1
+    };
     let (low, high) = (quantile(CLIP.0), quantile(CLIP.1));
     let mut clipped = image.clone();
     clipped.values.iter_mut().for_each(|value| *value = value.max(low).min(high));
@@ -186,12 +203,12 @@ fn overlap_correlation(a: &Image, b: &Image, shift: (i64, i64), n_min: f64) -> f
 /// Sums for a correlation.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Moments {
-    n: f64,
-    a: f64,
-    b: f64,
-    aa: f64,
-    bb: f64,
-    ab: f64,
+    pub(super) n: f64,
+    pub(super) a: f64,
+    pub(super) b: f64,
+    pub(super) aa: f64,
+    pub(super) bb: f64,
+    pub(super) ab: f64,
 }
 
 impl Moments {

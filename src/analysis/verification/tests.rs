@@ -2,6 +2,7 @@ use half::f16;
 use image::ExtendedColorType;
 use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
 
+use super::placement::Shape;
 use super::*;
 use crate::analysis::hashing::{ORIENTATION_NAMES, plane_features};
 use crate::analysis::synthesis::{FieldSettings, Nucleus, Random, expose, place_nuclei};
@@ -223,7 +224,8 @@ fn exchanging_the_planes_mirrors_the_verdict() {
     ];
     for other in others {
         let (there, back) = (verdict(&plane, &other), verdict(&other, &plane));
-        assert_eq!(there.clone().mirrored(shape(&plane), shape(&other)), back);
+        let shapes = [&plane, &other].map(|plane| (plane.height, plane.width));
+        assert_eq!(there.clone().mirrored(shapes[0], shapes[1]), back);
         assert_eq!(there, verdict(&plane, &other));
         assert_eq!(there.relation, back.relation);
         assert!((there.confidence - back.confidence).abs() < 1e-6);
@@ -285,4 +287,23 @@ fn without_the_search_for_parts_far_codes_stop_at_once() {
     let found = verify(&a, &b, (&plane_features(&a), &plane_features(&b)), &settings);
     assert_eq!((found.relation, found.stopped_at), (Relation::Distinct, VerificationStage::Code));
     assert_eq!(found.evidence.grey_map, None);
+}
+
+#[test]
+fn a_jpeg_is_told_from_that_of_another_exposure_by_its_rounding() {
+    for seed in SEEDS {
+        let (plane, again) = (field(seed), expose(&settings(), &nuclei(seed), 99));
+        for quality in [50, 75, 90] {
+            let found = check(&plane, &jpeg(&plane, quality), Relation::SameExposureLossy);
+            let jpeg_of = found.evidence.refinement.unwrap().compression.unwrap();
+            assert_eq!(jpeg_of.quality, quality);
+            assert!(jpeg_of.n_expected > 100.0, "{jpeg_of:?}");
+            // two JPEGs have lost what would tell
+            for (one, other) in [(&plane, &again), (&again, &plane)] {
+                let jpeg_of_other = jpeg(other, quality);
+                assert!(!verdict(one, &jpeg_of_other).relation.is_duplicate(), "quality {quality}");
+                assert!(!verdict(&jpeg(one, quality), &jpeg_of_other).relation.is_duplicate());
+            }
+        }
+    }
 }

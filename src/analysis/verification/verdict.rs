@@ -146,4 +146,20 @@ pub struct RefinementEvidence {
     pub overlap_larger: f32,
     /// Grey levels behind R and Q.
     pub n_levels: u32,
+    /// What the rounding of a JPEG says; `None` where neither plane is one, as far as can be seen.
+    pub compression: Option<CompressionEvidence>,
+}
+
+/// Stage 5, where a plane is a JPEG.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct CompressionEvidence {
+    /// Quality of the JPEG, 20 to 97, by the tables of the Independent JPEG Group.
+    pub quality: u8,
+    /// Whether both planes are JPEGs.
+    pub is_both: bool,
+    /// How often a coefficient of the JPEG differs from that of the other plane by more than its rounding, as a part of
+    /// how often that is so for two exposures: near 0 for a copy, near 1 for another exposure. `None` where not measured.
+    pub beyond_rounding: Option<f32>,
+    /// Coefficients that would differ so for two exposures.
+    pub n_expected: f32,
 }

@@ -50,9 +50,9 @@ impl Desk {
     }
 
     /// Searches all codes, off the runtime's workers.
-    async fn look_alikes(&self, (digest, place, code): Wanted) -> Result<Vec<Pair>, StageError> {
+    async fn look_alikes(&self, (digest, place, looks): Wanted) -> Result<Vec<Pair>, StageError> {
         let this = self.clone();
-        let search = move |_: &_| this.known().look_alikes((&digest, &place), &code, false);
+        let search = move |_: &_| this.known().look_alikes((&digest, &place), &looks, false);
         Ok(self.originals.means.cpu.run(search).await?)
     }
 
@@ -102,7 +102,8 @@ mod tests {
     use crate::formats::{self, Limits, Plane, Samples};
     use crate::messages::{FileContext, HashedImage, InWork, Nuclei};
     use crate::paths::{RelativePath, Root};
-    use crate::stages::verifier::{Means, known::Known};
+    use crate::stages::verifier::Means;
+    use crate::stages::verifier::known::{Known, Looks};
     use crate::store::test_support::{Scratch, stat};
     use crate::store::{FileTicket, Identity, Place};
     use crate::units::{PlaneIndex, SampleType};
@@ -145,9 +146,10 @@ mod tests {
             let path = RelativePath::new("drawn.tif");
             let place =
                 Place::new((claim.file_id, "root"), &path, PlaneIndex::default(), &Identity::default());
-            let (digest, code) = (PixelDigest([byte; 32]), hashing::Code256([7; 4]));
-            known.add(digest, Known { place, bytes: byte.into() }, Some(code));
-            (digest, place, code)
+            let (code, fingerprints) = (hashing::Code256([7; 4]), hashing::Fingerprints::default());
+            let (digest, looks) = (PixelDigest([byte; 32]), Looks { code, fingerprints });
+            known.add(digest, Known { place, bytes: byte.into() }, Some(looks));
+            (digest, place, looks)
         });
         let means = Means {
             io: IoPool::new(NonZeroUsize::MIN),
@@ -157,8 +159,9 @@ mod tests {
             ledger: scratch.handle(),
             // no root is watched: the originals are gone, which is an edge of its own
             roots: Arc::default(),
+            feature_cache_bytes: 0,
         };
-        let originals = Originals { reader: Arc::new(Mutex::new(scratch.reader())), means };
+        let originals = Originals::new(scratch.reader(), means);
         let desk = Desk { originals, known: Arc::new(Mutex::new(known)) };
         let taken = Taken { pairs: Vec::new(), put_off: wanted.to_vec() };
         let own = image(scratch.claim("own.tif", 1, 1).ticket);

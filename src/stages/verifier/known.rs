@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::analysis::hashing::{Code256, PixelDigest};
-use crate::analysis::verification::{CandidateIndex, VerificationSettings};
+use crate::analysis::hashing::{Code256, Fingerprints, PixelDigest, PlaneFeatures};
+use crate::analysis::verification::{CandidateIndex, PartIndex, VerificationSettings};
 use crate::messages::HashedImage;
 use crate::store::{ExactMatch, Place};
 use crate::units::PlaneIndex;
@@ -22,7 +22,7 @@ const STUCK_DISTANCE_MAX: u32 = 12;
 /// All planes with the same pixels.
 struct Class {
     digest: PixelDigest,
-    code: Option<Code256>,
+    looks: Option<Looks>,
     planes: Vec<Known>,
 }
 
@@ -55,7 +55,22 @@ pub(super) struct Pixels {
 }
 
 /// A plane whose look-alikes are to be found.
-pub(super) type Wanted = (PixelDigest, Place, Code256);
+pub(super) type Wanted = (PixelDigest, Place, Looks);
+
+/// By what a plane is found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looks {
+    /// Finds the same frame as a whole.
+    pub(super) code: Code256,
+    /// Find parts of the frame.
+    pub(super) fingerprints: Fingerprints,
+}
+
+impl Looks {
+    pub(super) fn of(features: &PlaneFeatures) -> Self {
+        Self { code: features.code, fingerprints: features.fingerprints }
+    }
+}
 
 /// What is to be done for a plane that was taken in.
 pub(super) struct Taken {
@@ -73,6 +88,7 @@ pub(super) struct KnownPlanes {
     /// The class of each plane.
     by_place: HashMap<(i64, PlaneIndex), u32>,
     codes: CandidateIndex,
+    parts: PartIndex,
     /// Pairs of classes, the lower number first, that were verified or are being verified.
     verified: HashSet<(u32, u32)>,
     /// Containers that grew when their planes were done: pairs with these are put off until they are complete.
@@ -94,15 +110,16 @@ impl KnownPlanes {
         self.by_digest.get(&key_of(digest)).map_or(&[], |class| &self.classes[*class as usize].planes)
     }
 
-    /// Makes a plane known, in place of what it was before. `code` finds its look-alikes; without one they are not
+    /// Makes a plane known, in place of what it was before. `looks` find its look-alikes; without them they are not
     /// looked for.
-    pub(super) fn add(&mut self, digest: PixelDigest, known: Known, code: Option<Code256>) {
+    pub(super) fn add(&mut self, digest: PixelDigest, known: Known, looks: Option<Looks>) {
         let n_classes = u32::try_from(self.classes.len()).expect("fewer classes than memory holds");
         let class = *self.by_digest.entry(key_of(&digest)).or_insert(n_classes);
         if class == n_classes {
-            self.classes.push(Class { digest, code, planes: Vec::new() });
-            if let Some(code) = code {
-                self.codes.insert(class.into(), code);
+            self.classes.push(Class { digest, looks, planes: Vec::new() });
+            if let Some(looks) = looks {
+                self.codes.insert(class.into(), looks.code);
+                self.parts.insert(class, &looks.fingerprints);
             }
         }
         self.forget(&known.place);
@@ -139,8 +156,9 @@ impl KnownPlanes {
             let class = self.by_digest.get(&key_of(&image.digest));
             let is_back = class.is_some() && self.by_place.get(&key_at(&place)) == class;
             let bytes = self.number_of_bytes(&image.digest, matches);
-            self.add(image.digest, Known { place, bytes }, Some(image.features.code));
-            pairs = self.look_alikes((&image.digest, &place), &image.features.code, is_back);
+            let looks = Looks::of(&image.features);
+            self.add(image.digest, Known { place, bytes }, Some(looks));
+            pairs = self.look_alikes((&image.digest, &place), &looks, is_back);
         }
         Taken { pairs, put_off: renewed }
     }
@@ -181,7 +199,7 @@ impl KnownPlanes {
                 known.place = place_at(known.place.index);
                 first = first.or(Some(known.place));
             }
-            wanted.extend(first.zip(class.code).map(|(place, code)| (class.digest, place, code)));
+            wanted.extend(first.zip(class.looks).map(|(place, looks)| (class.digest, place, looks)));
         }
         wanted
     }
@@ -192,15 +210,12 @@ impl KnownPlanes {
     pub(super) fn look_alikes(
         &mut self,
         (digest, place): (&PixelDigest, &Place),
-        code: &Code256,
+        looks: &Looks,
         is_back: bool,
     ) -> Vec<Pair> {
         let Some(&own) = self.by_digest.get(&key_of(digest)) else { return Vec::new() };
         let mut found = Vec::new();
-        for candidate in self.codes.within(code, VerificationSettings::default().distance_max) {
-            let other = u32::try_from(candidate.id).expect("ids are numbers of classes");
-            let is_unmoved = candidate.orientation == 0 && !candidate.is_inverted;
-            let is_near = is_unmoved && candidate.distance <= STUCK_DISTANCE_MAX;
+        for (other, is_near) in self.candidates(looks) {
             let class = &self.classes[other as usize];
             if other == own || !is_worth_it(place, class, is_near) {
                 continue;
@@ -215,6 +230,22 @@ impl KnownPlanes {
                 break;
             }
         }
+        found
+    }
+
+    /// The classes worth a look, those that look most alike first, then those that share fingerprints; and whether they
+    /// may be the copy of their neighbour.
+    fn candidates(&self, looks: &Looks) -> Vec<(u32, bool)> {
+        let near = self.codes.within(&looks.code, VerificationSettings::default().distance_max);
+        let mut found = Vec::with_capacity(near.len());
+        for candidate in near {
+            let other = u32::try_from(candidate.id).expect("ids are numbers of classes");
+            let is_unmoved = candidate.orientation == 0 && !candidate.is_inverted;
+            found.push((other, is_unmoved && candidate.distance <= STUCK_DISTANCE_MAX));
+        }
+        let known: HashSet<u32> = found.iter().map(|&(other, _)| other).collect();
+        let parts = self.parts.sharing(&looks.fingerprints).into_iter();
+        found.extend(parts.filter(|other| !known.contains(other)).map(|other| (other, false)));
         found
     }
 
@@ -271,15 +302,17 @@ mod tests {
     }
 
     /// All codes look alike.
-    const CODE: Code256 = Code256([7, 0, 0, 0]);
+    fn looks() -> Looks {
+        Looks { code: Code256([7, 0, 0, 0]), fingerprints: Fingerprints::default() }
+    }
 
     fn add(known: &mut KnownPlanes, byte: u8, place: Place, bytes: i64) {
-        known.add(digest(byte), Known { place, bytes }, Some(CODE));
+        known.add(digest(byte), Known { place, bytes }, Some(looks()));
     }
 
     /// The pairs of a plane, as the first bytes of the other digests.
     fn pairs_of(known: &mut KnownPlanes, byte: u8, place: &Place) -> Vec<u8> {
-        let pairs = known.look_alikes((&digest(byte), place), &CODE, false);
+        let pairs = known.look_alikes((&digest(byte), place), &looks(), false);
         pairs.iter().map(|[_, other]| other.digest.0[0]).collect()
     }
 

@@ -15,7 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use self::bytes::{Compared, equal_files};
 use self::desk::Desk;
-use self::known::{Known, KnownPlanes};
+use self::known::{Known, KnownPlanes, Looks};
 pub use self::originals::Means;
 use self::originals::Originals;
 use crate::actor::{CancelFlag, Stage, StageCounters, StageError, StageOutbox};
@@ -48,13 +48,13 @@ impl Verifier {
             let features = plane.features.filter(|features| features.version == u32::from(FEATURES_VERSION));
             let features = features.and_then(|features| PlaneFeatures::from_bytes(&features.bytes).ok());
             let entry = Known { place: plane.place, bytes: plane.byte_class };
-            known.add(PixelDigest(plane.digest), entry, features.map(|features| features.code));
+            known.add(PixelDigest(plane.digest), entry, features.as_ref().map(Looks::of));
         })?;
         reader.growing_files(|file_id| known.add_growing(file_id))?;
         reader.verified_pairs(VERIFICATION_VERSION.into(), |a, b| {
             known.add_verified(&PixelDigest(a), &PixelDigest(b));
         })?;
-        let originals = Originals { reader: Arc::new(Mutex::new(reader)), means };
+        let originals = Originals::new(reader, means);
         let desk = Desk { originals, known: Arc::new(Mutex::new(known)) };
         Ok(Self { desk, compared: Compared::default(), late: JoinSet::new() })
     }

@@ -5,11 +5,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use moka::sync::Cache;
+
 use super::known::Pair;
 use crate::actor::{ByteBudget, CpuPool, IoPool, JobError, OverBudget, StageCounters, StageError};
 use crate::analysis::hashing::{self, FEATURES_VERSION, PixelDigest, PlaneFeatures};
 use crate::analysis::verification::{
-    self, Relation, VERIFICATION_VERSION, Verdict, VerificationSettings, scratch_bytes,
+    self, Prepared, Relation, VERIFICATION_VERSION, Verdict, VerificationSettings, scratch_bytes,
 };
 use crate::formats::{self, Container, FormatError, FormatErrorKind, Limits, Plane, PlaneEntry};
 use crate::platform::filesystem::open_regular;
@@ -31,6 +33,8 @@ pub struct Means {
     pub ledger: LedgerHandle,
     /// Where each root lies now.
     pub roots: Arc<HashMap<i64, PathBuf>>,
+    /// Bytes of planes that stay ready for the next comparison.
+    pub feature_cache_bytes: u64,
 }
 
 /// Reads originals and compares them; clones share it.
@@ -38,6 +42,7 @@ pub struct Means {
 pub(super) struct Originals {
     pub(super) reader: Arc<Mutex<LedgerReader>>,
     pub(super) means: Means,
+    ready: Cache<PixelDigest, Arc<Prepared>>,
 }
 
 /// An opened file and the plane of it that is meant.
@@ -109,10 +114,17 @@ impl From<FormatError> for OriginalError {
     }
 }
 
-/// A plane with its features and its digest.
-type Seen = (Plane, PlaneFeatures, PixelDigest);
+/// A plane ready for comparison and its digest.
+type Seen = (Arc<Prepared>, PixelDigest);
 
 impl Originals {
+    pub(super) fn new(reader: LedgerReader, means: Means) -> Self {
+        let weight =
+            |_: &PixelDigest, plane: &Arc<Prepared>| u32::try_from(plane.size_bytes()).unwrap_or(u32::MAX);
+        let ready = Cache::builder().weigher(weight).max_capacity(means.feature_cache_bytes).build();
+        Self { reader: Arc::new(Mutex::new(reader)), means, ready }
+    }
+
     /// The edges between planes and their look-alikes, in their order. `own` is the plane at hand, of which the ledger
     /// holds no features yet. A pair that cannot be read is uncertain; one that cannot be read now is put off: its
     /// digests are the second answer.
@@ -168,58 +180,82 @@ impl Originals {
     ) -> Result<Result<Edge, Box<Failed>>, StageError> {
         let failed = |side, place, error| Box::new(Failed { side, place, error });
         let whole = |error| failed(0, None, error);
-        let (this, sides) = (self.clone(), pair.clone());
+        let digests = [pair[0].digest, pair[1].digest];
+        let ready = digests.map(|digest| self.ready.get(&digest));
+        let (this, sides, is_ready) = (self.clone(), pair.clone(), ready.each_ref().map(Option::is_some));
         let opened = self.means.io.run(move |_| {
-            let open =
-                |side: usize| this.open_any(&sides[side].places).map_err(|error| failed(side, None, error));
+            let open = |side: usize| {
+                let opened = (!is_ready[side]).then(|| this.open_any(&sides[side].places)).transpose();
+                opened.map_err(|error| failed(side, None, error))
+            };
             Ok([open(0)?, open(1)?])
         });
-        let [(one, one_place), (two, two_place)] = match opened.await {
+        let opened = match opened.await {
             Ok(Ok(opened)) => opened,
             Ok(Err(failed)) => return Ok(Err(failed)),
             Err(error) => return Ok(Err(whole(OriginalError::from_job(error)?))),
         };
         let permit = {
             let _wait = counters.protect();
-            match self.means.budget.acquire(bytes_needed(&one.entry, &two.entry)).await {
+            match self.means.budget.acquire(bytes_needed(&opened, &ready)).await {
                 Ok(permit) => permit,
                 Err(error) => return Ok(Err(whole(OriginalError::TooLarge(error)))),
             }
         };
-        let digests = [pair[0].digest, pair[1].digest];
         let at_hand = digests.map(|digest| (digest == own.0).then(|| own.1.clone()));
         let this = self.clone();
         // the permit goes with the pixels: if the line is taken down, the memory counts until they have gone
         let read = self.means.io.run(move |_| {
-            let [one_at_hand, two_at_hand] = at_hand;
-            let read = |side: usize, original: Original, place: Place, at_hand: Option<PlaneFeatures>| {
+            let mut planes = [None, None];
+            for (side, (opened, at_hand)) in opened.into_iter().zip(at_hand).enumerate() {
+                let Some((original, place)) = opened else { continue };
                 let read = || {
                     let plane = original.read(&digests[side])?;
-                    Ok((plane, at_hand.map_or_else(|| this.features_of(&place), |known| Ok(Some(known)))?))
+                    let known = at_hand.map_or_else(|| this.features_of(&place), |known| Ok(Some(known)))?;
+                    Ok((plane, known))
                 };
-                read().map_err(|error| failed(side, Some(place), error))
-            };
-            let one = read(0, one, one_place, one_at_hand);
-            (permit, one.and_then(|one| Ok([one, read(1, two, two_place, two_at_hand)?])))
+                match read() {
+                    Ok(read) => planes[side] = Some(read),
+                    Err(error) => return (permit, Err(failed(side, Some(place), error))),
+                }
+            }
+            (permit, Ok(planes))
         });
-        let (permit, [one, two]) = match read.await {
-            Ok((permit, Ok(read))) => (permit, read),
+        let (permit, planes) = match read.await {
+            Ok((permit, Ok(planes))) => (permit, planes),
             Ok((_, Err(failed))) => return Ok(Err(failed)),
             Err(error) => return Ok(Err(whole(OriginalError::from_job(error)?))),
         };
+        let this = self.clone();
         let compared = self.means.cpu.run(move |_| {
-            let seen = |(plane, known): (Plane, Option<PlaneFeatures>), digest| {
-                let features = known.unwrap_or_else(|| hashing::plane_features(&plane));
-                (plane, features, digest)
-            };
-            let edge = compare(&seen(one, digests[0]), &seen(two, digests[1]));
+            let [one, two] = planes;
+            let [ready_one, ready_two] = ready;
+            let seen = (this.seen(ready_one, one, digests[0]), this.seen(ready_two, two, digests[1]));
+            let edge = seen.0.zip(seen.1).map(|(one, two)| compare(&one, &two));
             drop(permit);
             edge
         });
         match compared.await {
-            Ok(edge) => Ok(Ok(edge)),
+            Ok(edge) => Ok(edge.ok_or_else(|| whole(OriginalError::Gone))),
             Err(error) => Ok(Err(whole(OriginalError::from_job(error)?))),
         }
+    }
+
+    /// A plane that is ready, or was read and is made so.
+    fn seen(
+        &self,
+        ready: Option<Arc<Prepared>>,
+        read: Option<(Plane, Option<PlaneFeatures>)>,
+        digest: PixelDigest,
+    ) -> Option<Seen> {
+        let prepared = ready.or_else(|| {
+            let (plane, known) = read?;
+            let features = known.unwrap_or_else(|| hashing::plane_features(&plane));
+            let prepared = Arc::new(Prepared::new(&plane, features));
+            self.ready.insert(digest, prepared.clone());
+            Some(prepared)
+        });
+        prepared.map(|prepared| (prepared, digest))
     }
 
     /// Opens the first plane of these that is still there; else says what may pass, if anything does.
@@ -275,33 +311,38 @@ fn open(path: PathBuf, index: PlaneIndex, limits: &Limits) -> Result<Original, O
 }
 
 /// The bytes that two planes take at most from their reading to their verdict.
-fn bytes_needed(one: &PlaneEntry, two: &PlaneEntry) -> u64 {
-    let height = one.height.max(two.height) as usize;
-    let width = one.width.max(two.width) as usize;
-    // readers hold at most one encoded plane beside the decoded ones
-    let encoded = one.decoded_bytes().max(two.decoded_bytes());
+fn bytes_needed(opened: &[Option<(Original, Place)>; 2], ready: &[Option<Arc<Prepared>>; 2]) -> u64 {
+    let (mut height, mut width, mut decoded, mut encoded) = (0, 0, 0_u64, 0);
+    for (original, _) in opened.iter().flatten() {
+        let entry = &original.entry;
+        (height, width) = (height.max(entry.height as usize), width.max(entry.width as usize));
+        decoded = decoded.saturating_add(entry.decoded_bytes());
+        // readers hold at most one encoded plane beside the decoded ones
+        encoded = encoded.max(entry.decoded_bytes());
+    }
+    for shape in ready.iter().flatten().map(|plane| plane.shape()) {
+        (height, width) = (height.max(shape.0), width.max(shape.1));
+    }
     let scratch = scratch_bytes(height, width).max(hashing::scratch_bytes(height, width)) as u64;
-    one.decoded_bytes().saturating_add(two.decoded_bytes()).saturating_add(scratch.max(encoded))
+    decoded.saturating_add(scratch.max(encoded))
 }
 
 /// Verifies two planes in canonical direction.
 fn compare(one: &Seen, two: &Seen) -> Edge {
-    let (a, b) = if one.2 < two.2 { (one, two) } else { (two, one) };
-    let settings = VerificationSettings::default();
-    let verdict = verification::verify(&a.0, &b.0, (&a.1, &b.1), &settings);
-    let shape = |seen: &Seen| (seen.0.height, seen.0.width);
+    let (a, b) = if one.1 < two.1 { (one, two) } else { (two, one) };
+    let verdict = verification::verify_prepared(&a.0, &b.0, &VerificationSettings::default());
     let Verdict { relation, confidence, reason, placement, evidence, .. } = verdict;
     let figures = evidence.refinement;
     Edge {
-        a: a.2.0,
-        b: b.2.0,
+        a: a.1.0,
+        b: b.1.0,
         relation,
         confidence,
         s: figures.map(|figures| figures.s),
         r: figures.and_then(|figures| figures.r),
         q: figures.and_then(|figures| figures.q),
         b_in_a: placement,
-        a_in_b: placement.map(|placement| placement.inverse(shape(a), shape(b))),
+        a_in_b: placement.map(|placement| placement.inverse(a.0.shape(), b.0.shape())),
         reason,
         version: VERIFICATION_VERSION.into(),
     }
@@ -366,8 +407,9 @@ mod tests {
             limits: Limits::default(),
             ledger: scratch.handle(),
             roots: Arc::new(HashMap::from([(scratch.root_id, folder.to_owned())])),
+            feature_cache_bytes: 0,
         };
-        Originals { reader: Arc::new(Mutex::new(scratch.reader())), means }
+        Originals::new(scratch.reader(), means)
     }
 
     #[tokio::test]
