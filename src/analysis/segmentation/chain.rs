@@ -49,8 +49,6 @@ pub(super) fn find(
     radii: RadiusRange,
     settings: &SegmentationSettings,
 ) -> Found {
-    let rule = MaskRule { floor, window: settings.local_window_px };
-    let components = Components::of(mask_runs(image.levels, image.width, rule));
     let mut finder = Finder {
         image,
         background,
@@ -63,10 +61,14 @@ pub(super) fn find(
         n_labels: 0,
         n_debris: 0,
     };
-    let candidates: Vec<&[Run]> = components.iter().filter(|runs| finder.is_candidate(runs)).collect();
-    let Some(radius) = finder.typical_radius(&candidates) else {
+    let Some(rough) = finder.rough_radius() else {
         return Found { labels: vec![0; image.levels.len()], ..Found::default() };
     };
+    // the window in which a nucleus and its surroundings both have their share
+    let reach = ((settings.local_window_radii * rough / 2.0).round() as usize).clamp(4, 60);
+    let components = finder.components(2 * reach + 1);
+    let candidates: Vec<&[Run]> = components.iter().filter(|runs| finder.is_candidate(runs)).collect();
+    let radius = finder.typical_radius(&candidates).unwrap_or(rough);
     finder.split(&candidates, radius.clamp(radii.min, radii.max), radii);
     finder.numbered()
 }
@@ -88,6 +90,9 @@ struct Finder<'a> {
 /// Components of fewer pixels have no shape.
 const AREA_MIN_PX: usize = 4;
 
+/// Side of the window of the local mean, in pixels, while nothing is known of the nuclei's size.
+const ROUGH_WINDOW_PX: usize = 51;
+
 /// So many components are enough to know the typical radius.
 const N_RADIUS_SAMPLES: usize = 400;
 
@@ -99,6 +104,38 @@ const DEBRIS_RATIO: f64 = 20.0;
 const CONTRAST_FRACTION_MIN: f64 = 0.3;
 
 impl Finder<'_> {
+    fn components(&self, window: usize) -> Components {
+        Components::of(mask_runs(self.image.levels, self.image.width, MaskRule { floor: self.floor, window }))
+    }
+
+    /// The typical radius as it looks before the window fits it; `None` where there is no nucleus.
+    fn rough_radius(&mut self) -> Option<f64> {
+        let components = self.components(ROUGH_WINDOW_PX);
+        let step = components.len().div_ceil(4 * N_RADIUS_SAMPLES).max(1);
+        let candidates: Vec<&[Run]> =
+            components.iter().step_by(step).filter(|runs| self.is_candidate(runs)).collect();
+        let radius = self.typical_radius(&candidates)?;
+        self.n_debris = self.count_blobs(&components, radius);
+        Some(radius)
+    }
+
+    /// How many components hold a disc of the area of [`DEBRIS_RATIO`] nuclei. In the window that fits the nuclei such
+    /// a blob is its own surroundings, and only its rim is left of it.
+    fn count_blobs(&mut self, components: &Components, radius: f64) -> u32 {
+        let squared_min = DEBRIS_RATIO * radius * radius;
+        let area = |runs: &[Run]| runs.iter().map(|run| f64::from(run.end - run.start)).sum::<f64>();
+        let mut n = 0;
+        // the middle of a flat blob may be a hole of its component
+        for runs in components.iter().filter(|runs| area(runs) > squared_min) {
+            if self.is_candidate(runs) {
+                self.cut_out(runs);
+                self.splitter.measure_distance(&self.patch);
+                n += u32::from(f64::from(self.splitter.squared_max()) >= squared_min);
+            }
+        }
+        n
+    }
+
     /// Median of the radii at which the distance to the edge peaks, each weighted by its disc's area: specks count
     /// little, and a clump counts as its nuclei. Some hundred components, evenly spread, tell it.
     fn typical_radius(&mut self, candidates: &[&[Run]]) -> Option<f64> {
@@ -179,7 +216,7 @@ impl Finder<'_> {
             }
             let end = (start..origin + n).find(|&place| !is_inside(place)).unwrap_or(origin + n);
             let sum = |from: usize, to: usize| (from..to).map(|place| u64::from(level(place))).sum::<u64>();
-            let n_inner = (end - start).min(self.settings.local_window_px / 2);
+            let n_inner = (end - start).min(ROUGH_WINDOW_PX / 2);
             let reach = 2 + n_inner / 4;
             let ends = [
                 (start.checked_sub(reach), start..start + n_inner),
@@ -207,6 +244,8 @@ impl Finder<'_> {
             .max(AREA_MIN_PX as f64);
         let rim = RimRule { background: self.background.level, fraction: self.settings.rim_fraction };
         let area_max = (DEBRIS_RATIO * typical).min(std::f64::consts::PI * radii.max * radii.max);
+        // those of the rough mask, where they are whole, or those left here: mostly the same
+        let mut n_debris = 0;
         let mut areas = Vec::new();
         for runs in candidates {
             self.cut_out(runs);
@@ -226,12 +265,13 @@ impl Finder<'_> {
             for area in &mut areas {
                 let is_debris = f64::from(*area) > area_max;
                 let is_kept = f64::from(*area) >= area_min && !is_debris;
-                self.n_debris += u32::from(is_debris);
+                n_debris += u32::from(is_debris);
                 self.n_labels += u32::from(is_kept);
                 *area = if is_kept { self.n_labels } else { 0 };
             }
             self.write(&areas);
         }
+        self.n_debris = self.n_debris.max(n_debris);
     }
 
     /// Writes the patch's labels into the plane, `ids` being the plane's label of each.

@@ -74,6 +74,11 @@ impl Splitter {
         self.distance.squared(patch, &mut self.squared);
     }
 
+    /// The greatest squared distance of the patch measured last.
+    pub(super) fn squared_max(&self) -> u32 {
+        self.squared.iter().copied().max().unwrap_or(0)
+    }
+
     /// Appends the squared distances that no neighbour exceeds, above 1.
     pub(super) fn append_maxima(&self, patch: &Patch, maxima: &mut Vec<u32>) {
         let stride = patch.stride;

@@ -80,6 +80,11 @@ impl Components {
         Self { runs: sorted, starts }
     }
 
+    /// How many components there are.
+    pub(super) fn len(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
     /// The runs of each component.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[Run]> {
         self.starts.windows(2).map(|pair| &self.runs[pair[0] as usize..pair[1] as usize])

@@ -1,8 +1,9 @@
 //! Finds the nuclei of one plane: a label image, a table of regions and the figures of the plane.
 //!
-//! The chain, from pixels to objects: blur into 16-bit levels, background and noise, Otsu's
-//! level and the local mean give a mask; its connected components are split by flooding a surface made of the
-//! distance to the edge and of the intensity; what is too small or too large is dropped; what is left is measured.
+//! The chain, from pixels to objects: blur into 16-bit levels, background and noise, Otsu's level and the local mean,
+//! over a window that follows the nuclei's size, give a mask; its connected components are split by flooding a surface
+//! made of the distance to the edge and of the intensity; what is too small or too large is dropped; what is left is
+//! measured.
 
 mod background;
 mod blur;

@@ -10,8 +10,9 @@ use super::SegmentationError;
 pub struct SegmentationSettings {
     /// Standard deviation of the Gaussian blur before thresholding, in pixels; 0 to 10, default 0.5.
     pub blur_sigma_px: f64,
-    /// Side of the square window of the local mean, in pixels; odd, 3 to 1001, default 51.
-    pub local_window_px: usize,
+    /// Side of the square window of the local mean, in radii of a typical nucleus of the plane; 1 to 100, default 3.
+    /// It is at least 9 and at most 121 pixels.
+    pub local_window_radii: f64,
     /// Where the least threshold stands between background (0) and Otsu's level (1); 0.05 to 2, default 0.25.
     pub threshold_fraction: f64,
     /// Least brightness of a nucleus' pixels, as a part of its upper quartile above the background; 0 to 1, default
@@ -36,7 +37,7 @@ impl Default for SegmentationSettings {
     fn default() -> Self {
         Self {
             blur_sigma_px: 0.5,
-            local_window_px: 51,
+            local_window_radii: 3.0,
             threshold_fraction: 0.25,
             rim_fraction: 0.4,
             noise_gate_sd: 3.0,
@@ -55,10 +56,9 @@ impl SegmentationSettings {
     /// # Errors
     /// [`SegmentationError::Setting`] names the first one outside.
     pub fn check(&self) -> Result<(), SegmentationError> {
-        let window = self.local_window_px as f64;
         let ranges = [
             ("blur_sigma_px", self.blur_sigma_px, 0.0, 10.0, "from 0 to 10 pixels"),
-            ("local_window_px", window, 3.0, 1001.0, "odd, from 3 to 1001 pixels"),
+            ("local_window_radii", self.local_window_radii, 1.0, 100.0, "from 1 to 100 nuclear radii"),
             ("threshold_fraction", self.threshold_fraction, 0.05, 2.0, "from 0.05 to 2"),
             ("rim_fraction", self.rim_fraction, 0.0, 1.0, "from 0 to 1"),
             ("noise_gate_sd", self.noise_gate_sd, 0.0, 100.0, "from 0 to 100 standard deviations"),
@@ -73,10 +73,6 @@ impl SegmentationSettings {
                 return Err(SegmentationError::Setting { name, expected, value });
             }
         }
-        if self.local_window_px.is_multiple_of(2) {
-            let expected = "odd, from 3 to 1001 pixels";
-            return Err(SegmentationError::Setting { name: "local_window_px", expected, value: window });
-        }
         Ok(())
     }
 }
@@ -90,8 +86,8 @@ mod tests {
         assert_eq!(SegmentationSettings::default().check(), Ok(()));
         for bad in [
             SegmentationSettings { blur_sigma_px: f64::NAN, ..Default::default() },
-            SegmentationSettings { local_window_px: 50, ..Default::default() },
-            SegmentationSettings { local_window_px: 1, ..Default::default() },
+            SegmentationSettings { local_window_radii: 0.5, ..Default::default() },
+            SegmentationSettings { local_window_radii: f64::INFINITY, ..Default::default() },
             SegmentationSettings { split_depth: -0.1, ..Default::default() },
             SegmentationSettings { diameter_max_um: 1.0, ..Default::default() },
         ] {
