@@ -54,6 +54,8 @@ mod tests {
             let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(6));
             encoder.write_all(&bytes).unwrap();
             let mut packed = encoder.finish().unwrap();
+            let half = inflate(&packed[..packed.len() / 2], &mut vec![0; n]);
+            assert!(half.is_err() || half.is_ok_and(|half| !half.ended));
             packed.extend([0; 9]);
             let read = |length: usize| {
                 let mut out = vec![0; length];
@@ -64,8 +66,6 @@ mod tests {
             assert_eq!(read(n), Inflated { n, ended: true });
             assert_eq!(read(n + 5), Inflated { n, ended: true });
             assert_eq!(read(n - 1), Inflated { n: n - 1, ended: false });
-            let half = inflate(&packed[..packed.len() / 2], &mut vec![0; n]);
-            assert!(half.is_err() || half.is_ok_and(|half| !half.ended));
         }
     }
 }

@@ -389,7 +389,7 @@ fn bytes_round_trip_and_damaged_ones_are_refused() {
         bytes[place] = byte;
         PlaneFeatures::from_bytes(&bytes)
     };
-    assert_eq!(changed(0, 2), Err(FeatureBytesError::Version(2)));
+    assert_eq!(changed(0, 3), Err(FeatureBytesError::Version(3)));
     assert!(changed(2, 3).is_err());
     let mut infinite = bytes.clone();
     infinite[3..7].copy_from_slice(&f32::NAN.to_le_bytes());

@@ -296,7 +296,8 @@ fn a_jpeg_is_told_from_that_of_another_exposure_by_its_rounding() {
         for quality in [50, 75, 90] {
             let found = check(&plane, &jpeg(&plane, quality), Relation::SameExposureLossy);
             let jpeg_of = found.evidence.refinement.unwrap().compression.unwrap();
-            assert_eq!(jpeg_of.quality, quality);
+            // neighbouring qualities differ in a few steps of their tables only
+            assert!(jpeg_of.quality.abs_diff(quality) <= 1, "{jpeg_of:?}");
             assert!(jpeg_of.n_expected > 100.0, "{jpeg_of:?}");
             // two JPEGs have lost what would tell
             for (one, other) in [(&plane, &again), (&again, &plane)] {

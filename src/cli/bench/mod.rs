@@ -19,6 +19,7 @@ use crate::tuning::{Sharing, shares};
 ///
 /// Each benchmark writes trials.csv, summary.json, report.html, the plots as SVG, and a log.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  scopewatch bench optimizers --out /tmp/bench-optimizers")]
 pub(super) struct BenchArgs {
     #[command(subcommand)]
     what: What,

@@ -146,7 +146,8 @@ mod tests {
     /// Bytes whose runs grow long, fill the table several times, and repeat themselves at once.
     #[test]
     fn what_an_independent_encoder_writes_comes_back() {
-        let noise: Vec<u8> = (0..100_000_u64).map(|i| ((i * i * 2_654_435_761) >> 13) as u8).collect();
+        let noise: Vec<u8> =
+            (0..100_000_u64).map(|i| (i.wrapping_mul(i).wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let steps: Vec<u8> = (0..100_000_u32).map(|i| (i / 1000) as u8).collect();
         let words: Vec<u8> = b"abcabcabd".iter().copied().cycle().take(50_000).collect();
         for bytes in [noise, steps, words, vec![7; 70_000], vec![1], vec![], vec![1, 1], vec![2, 2, 2]] {

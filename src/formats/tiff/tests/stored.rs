@@ -249,7 +249,7 @@ fn lsm_counts_slices_and_times() {
     let lsm = super::super::vendor::Lsm::parse(&info).unwrap();
     assert_eq!((lsm.n_z, lsm.n_t), (2, 2));
     assert!((lsm.pixel_size_um.unwrap() - 0.25).abs() < 1e-9 && (lsm.z_step_um.unwrap() - 1.5).abs() < 1e-9);
-    assert_eq!(super::super::vendor::Lsm::parse(&info[..30]), None);
+    assert_eq!(super::super::vendor::Lsm::parse(&info[..27]), None);
     // four pages and their thumbnails, one directory after the other
     let longs = as_longs(&info);
     let page: &[(u16, &[u32])] = &[(tag::WIDTH, &[2]), (tag::HEIGHT, &[1]), (tag::BITS_PER_SAMPLE, &[8])];
