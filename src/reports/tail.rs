@@ -14,8 +14,22 @@ use crate::store::{LedgerError, LedgerReader, Stream, line_start};
 /// Lines read from the ledger at a time.
 const LINES_MAX: usize = 1024;
 
-/// Appends bytes to a report file; a test puts its faults here.
+/// How bytes reach a report file and are made to last; a test puts its faults here.
+pub(super) struct Disk {
+    pub(super) append: Append,
+    pub(super) sync: Sync,
+}
+
+/// Appends bytes to a report file.
 pub(super) type Append = Box<dyn FnMut(&mut File, &[u8]) -> io::Result<()> + Send>;
+/// Makes what was appended last over a power loss.
+pub(super) type Sync = Box<dyn FnMut(&File) -> io::Result<()> + Send>;
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { append: Box::new(|file, bytes| file.write_all(bytes)), sync: Box::new(File::sync_data) }
+    }
+}
 
 /// Why lines could not be moved to their file.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +56,8 @@ pub(super) struct Tail {
     pub(super) seq: i64,
     /// The file's length with that line.
     pub(super) end: u64,
+    /// `seq` and `end` when the file was last synced: what the ledger may be told.
+    synced: (i64, u64),
     /// The last line that the ledger was told of.
     told_seq: i64,
     /// Open, and known to end at `end`.
@@ -55,36 +71,39 @@ impl Tail {
             path: folder.join(format!("{}.jsonl", stream.name())),
             seq,
             end,
+            synced: (seq, end),
             told_seq: seq,
             file: None,
         }
     }
 
-    /// What the ledger is to be told, if there is something new: once.
+    /// What the ledger is to be told, if there is something new: once. It forgets these lines, so they must last.
     pub(super) fn cursor(&mut self) -> Option<(Stream, i64, u64)> {
-        let is_new = self.seq > self.told_seq;
-        self.told_seq = self.seq;
-        is_new.then_some((self.stream, self.seq, self.end))
+        let (seq, end) = self.synced;
+        let is_new = seq > self.told_seq;
+        self.told_seq = seq;
+        is_new.then_some((self.stream, seq, end))
     }
 
     /// Appends every committed line that is not in the file yet.
-    pub(super) fn catch_up(&mut self, reader: &LedgerReader, append: &mut Append) -> Result<(), TailError> {
+    pub(super) fn catch_up(&mut self, reader: &LedgerReader, disk: &mut Disk) -> Result<(), TailError> {
         let mut lines = reader.lines_after(self.stream, self.seq, LINES_MAX)?;
         if self.file.is_none() || (!lines.is_empty() && !self.is_in_place()) {
             self.file = None;
-            self.match_end(reader, append).map_err(|error| self.named(error))?;
+            self.match_end(reader, disk).map_err(|error| self.named(error))?;
             lines = reader.lines_after(self.stream, self.seq, LINES_MAX)?;
         }
         while let Some((last, _)) = lines.last() {
             let bytes: String = lines.iter().map(|(_, line)| line.as_str()).collect();
             // taken out, so that after an error the end is matched anew
             if let Some(mut file) = self.file.take() {
-                let written = append(&mut file, bytes.as_bytes()).and_then(|()| file.sync_data());
+                let written = (disk.append)(&mut file, bytes.as_bytes()).and_then(|()| (disk.sync)(&file));
                 written.map_err(|error| self.named(MatchError::Io(error)))?;
                 self.file = Some(file);
             }
             self.seq = *last;
             self.end += bytes.len() as u64;
+            self.synced = (self.seq, self.end);
             lines = reader.lines_after(self.stream, self.seq, LINES_MAX)?;
         }
         Ok(())
@@ -100,7 +119,7 @@ impl Tail {
     }
 
     /// Opens the file and finds the place where the next line goes, keeping what of the outbox is already there.
-    fn match_end(&mut self, reader: &LedgerReader, append: &mut Append) -> Result<(), MatchError> {
+    fn match_end(&mut self, reader: &LedgerReader, disk: &mut Disk) -> Result<(), MatchError> {
         let mut file = open(&self.path)?;
         let length = file.metadata()?.len();
         let mut lines = reader.lines_after(self.stream, self.seq, LINES_MAX)?;
@@ -122,7 +141,7 @@ impl Tail {
                     drop(tail);
                     file.set_len(self.end + n_equal as u64)?;
                     if n_equal > 0 {
-                        append(&mut file, &line[n_equal..])?;
+                        (disk.append)(&mut file, &line[n_equal..])?;
                         self.end += line.len() as u64;
                         self.seq = *seq;
                     }
@@ -136,7 +155,8 @@ impl Tail {
         // whatever stands behind the last line is not ours
         file.set_len(self.end)?;
         file.seek(SeekFrom::End(0))?;
-        file.sync_data()?;
+        (disk.sync)(&file)?;
+        self.synced = (self.seq, self.end);
         self.file = Some(file);
         Ok(())
     }
@@ -220,9 +240,4 @@ fn place_in_shortened(file: &mut File, due: Option<&[u8]>) -> io::Result<u64> {
         }
         start += n_bytes as u64;
     }
-}
-
-/// The usual way to append.
-pub(super) fn append_all() -> Append {
-    Box::new(|file, bytes| file.write_all(bytes))
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use super::tail::{Append, Tail, TailError, append_all};
+use super::tail::{Disk, Tail, TailError};
 use crate::store::{LedgerError, LedgerHandle, LedgerReader, Reply};
 
 /// Longest wait for the ledger at the end.
@@ -38,8 +38,8 @@ pub struct ReportOptions {
     pub retry_delay: Duration,
     /// Hears of pauses and of the end, on the writer's thread.
     pub on_notice: Box<dyn Fn(ReportNotice) + Send>,
-    /// How bytes are appended.
-    pub(super) append: Append,
+    /// How bytes are written.
+    pub(super) disk: Disk,
 }
 
 enum Request {
@@ -55,7 +55,7 @@ impl ReportOptions {
             folder: folder.into(),
             retry_delay: Duration::from_secs(1),
             on_notice: Box::new(|_| ()),
-            append: append_all(),
+            disk: Disk::default(),
         }
     }
 }
@@ -191,7 +191,7 @@ impl Worker {
 
     fn catch_up(&mut self) -> Result<(), TailError> {
         for tail in &mut self.tails {
-            let result = tail.catch_up(&self.reader, &mut self.options.append);
+            let result = tail.catch_up(&self.reader, &mut self.options.disk);
             if let Some(cursor) = tail.cursor() {
                 // an error is the ledger's to tell; without the cursor the lines are matched at the next start
                 self.ledger.advance_cursor(cursor, Box::new(|_| ()));

@@ -127,7 +127,9 @@ fn claim_planes(
                 let place = place_of(claimed);
                 let stays = keeps_results && !is_misplaced;
                 let mut claim = claim_known(session, plane, (identity, place), (stays, &mut moved))?;
-                claim.previous_digest = claim.previous_digest.filter(|_| is_single);
+                if !is_single || has_twin(session, file.id, claim.previous_digest)? {
+                    claim.previous_digest = None;
+                }
                 claim
             }
             None => {
@@ -218,6 +220,17 @@ fn reread_one(
     claim.state = PlaneState::Todo;
     file.n_todo += 1;
     Ok(())
+}
+
+/// Whether another file holds the same pixels: then its bytes are to be compared with those of this one anew, since a touch
+/// may have changed them, and the plane takes the whole way.
+fn has_twin(session: &Session<'_>, file_id: i64, digest: Option<[u8; 32]>) -> Result<bool, LedgerError> {
+    let Some(digest) = digest else { return Ok(false) };
+    session.row(
+        "SELECT EXISTS (SELECT 1 FROM plane WHERE digest = ?1 AND is_live = 1 AND file_id <> ?2)",
+        rusqlite::params![digest, file_id],
+        |row| row.get(0),
+    )
 }
 
 fn place_of(claimed: &ClaimedPlane) -> Option<i64> {

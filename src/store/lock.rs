@@ -52,8 +52,10 @@ impl InstanceLock {
 }
 
 fn create_private(folder: &Path) -> std::io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
+    if let Ok(metadata) = fs::metadata(folder)
+        && metadata.is_dir()
+    {
+        return refuse_open_to_all(&metadata);
     }
     if let Some(parent) = folder.parent() {
         fs::create_dir_all(parent)?;
@@ -64,5 +66,44 @@ fn create_private(folder: &Path) -> std::io::Result<()> {
     match builder.create(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         result => result,
+    }
+}
+
+/// A ledger that anybody may replace tells nothing.
+#[cfg(unix)]
+fn refuse_open_to_all(metadata: &fs::Metadata) -> std::io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    const WRITTEN_BY_ALL: u32 = 0o002;
+    let mode = metadata.mode() & 0o7777;
+    if mode & WRITTEN_BY_ALL == 0 {
+        return Ok(());
+    }
+    let reason = format!("everybody may write into this folder (mode {mode:o}), expected at most 0775");
+    Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, reason))
+}
+
+#[cfg(not(unix))]
+fn refuse_open_to_all(_metadata: &fs::Metadata) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_state_folder_that_anybody_may_write_into_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        drop(InstanceLock::take(&state).unwrap());
+        assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o750);
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
+        let Err(error) = InstanceLock::take(&state) else { panic!("taken") };
+        let text = error.to_string();
+        assert!(text.contains("state") && text.contains("mode 777"), "{text}");
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o770)).unwrap();
+        assert!(InstanceLock::take(&state).is_ok(), "a group may");
     }
 }

@@ -20,3 +20,5 @@ mod settings;
 mod shutdown;
 mod synth;
 mod tidy;
+#[cfg(unix)]
+mod torture;

@@ -16,9 +16,10 @@ use tempfile::TempDir;
 /// How long a test waits for something that must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The built program.
+/// The built program, or the one that `SCOPEWATCH_BINARY` names.
 pub(crate) fn scopewatch() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scopewatch"));
+    let built = || env!("CARGO_BIN_EXE_scopewatch").into();
+    let mut command = Command::new(std::env::var_os("SCOPEWATCH_BINARY").unwrap_or_else(built));
     command.stdin(Stdio::null());
     command
 }
