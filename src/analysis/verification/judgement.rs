@@ -19,12 +19,17 @@ const OWN_NOISE_MIN: f32 = 0.6;
 const STRUCTURE_PART_MIN: f32 = 0.9;
 /// Coefficients beyond the rounding of a JPEG, as a part of those of two exposures, that a copy may have.
 const BEYOND_ROUNDING_MAX: f32 = 0.25;
+/// The same where what is left of the noise agrees, too: by R of at least this.
+const BEYOND_ROUNDING_WITH_NOISE_MAX: f32 = 0.5;
+const R_COMPRESSED_MIN: f32 = 0.5;
 /// The same from which two exposures are meant.
 const BEYOND_ROUNDING_SCENE_MIN: f32 = 0.7;
 /// Coefficients that two exposures must have beyond the rounding before anything is said.
 const N_BEYOND_MIN: f32 = 40.0;
 /// Common part of the larger plane from which both show the same frame.
 const OVERLAP_WHOLE: f32 = 0.9;
+/// Common part of the smaller plane from which it is a part of the larger one, and no tile beside it.
+const OVERLAP_PART: f32 = 0.95;
 /// Scales nearer to 1 than this mean no resizing.
 const SCALE_TOLERANCE: f64 = 0.01;
 
@@ -140,7 +145,9 @@ fn one_exposure(
         && figures.r_coarse.is_some_and(|r| r >= settings.r_min);
     // what compression leaves of the finest details is its own work, not noise
     let rounding = figures.compression.as_ref().map(|jpeg| beyond_rounding(jpeg).unwrap_or(1.0));
-    let by_rounding = rounding.is_some_and(|ratio| ratio <= BEYOND_ROUNDING_MAX);
+    let rounding_max =
+        if r >= R_COMPRESSED_MIN { BEYOND_ROUNDING_WITH_NOISE_MAX } else { BEYOND_ROUNDING_MAX };
+    let by_rounding = rounding.is_some_and(|ratio| ratio <= rounding_max);
     let (by_r, by_q) = (by_r && rounding.is_none(), by_q && rounding.is_none());
     if !(is_exact || by_r || by_q || by_rounding) {
         return None;
@@ -149,11 +156,16 @@ fn one_exposure(
         let reason = format!("the noise agrees (R {r:.2}), but the scene does not: S {:.2}", figures.s);
         return Some(Judgement::new(Relation::Uncertain, 0.5, reason));
     }
+    if figures.overlap_larger < OVERLAP_WHOLE && figures.overlap < OVERLAP_PART {
+        let reason =
+            "one exposure in the common part, but each shows more than the other, as tiles of a mosaic do";
+        return Some(Judgement::new(Relation::Uncertain, 0.5, reason));
+    }
     let (confidence, reason) = if is_exact {
         (1.0, "each grey value of one becomes one grey value of the other, without exception".to_owned())
     } else if let Some(ratio) = rounding {
         (
-            1.0 - 0.5 * ratio / BEYOND_ROUNDING_MAX,
+            1.0 - 0.5 * ratio / rounding_max,
             format!("the JPEG differs by no more than its rounding: {ratio:.2} of what two exposures would"),
         )
     } else if by_r {

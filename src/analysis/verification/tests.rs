@@ -168,6 +168,16 @@ fn crops_are_found_at_their_place() {
 }
 
 #[test]
+fn tiles_of_one_mosaic_are_no_copies_of_one_another() {
+    for seed in SEEDS {
+        let plane = field(seed);
+        let (left, right) = (crop(&plane, (0, 0), (290, 340)), crop(&plane, (0, 60), (290, 340)));
+        let found = check(&left, &right, Relation::Uncertain);
+        assert!(found.reason.contains("tiles of a mosaic"), "{found:?}");
+    }
+}
+
+#[test]
 fn another_exposure_is_never_a_duplicate() {
     for seed in SEEDS {
         let (plane, nuclei) = (field(seed), nuclei(seed));
