@@ -49,6 +49,8 @@ pub(super) struct Hints {
     pub(super) imagej: Option<ImageJ>,
     pub(super) micro_manager: Option<MicroManager>,
     pub(super) lsm: Option<Lsm>,
+    /// What each page of an NDTiff stack says of itself; empty for other files.
+    pub(super) by_page: Vec<Option<PlaneIndex>>,
     /// Planes that lie one behind the other under a single directory, and the bytes of each.
     pub(super) stack: Option<(u32, u64)>,
 }
@@ -65,10 +67,12 @@ pub(super) fn assign(pages: &[Page], hints: &Hints) -> Assignment {
     let all_reduced = pages.iter().all(|page| page.reduced);
     let kept: Vec<usize> = (0..pages.len()).filter(|i| all_reduced || !pages[*i].reduced).collect();
     let by_index = || Some(from_micro_manager(pages, &kept, hints.micro_manager.as_ref()?)?.into());
+    let by_page = || Some(from_pages(&kept, &hints.by_page)?.into());
     let by_ome = || from_ome(pages, &kept, hints.ome.as_ref()?);
     let by_imagej = || Some(from_imagej(pages, &kept, hints)?.into());
     let by_lsm = || Some(from_lsm(&kept, hints.lsm.as_ref()?)?.into());
     let mut assignment: Assignment = by_index()
+        .or_else(by_page)
         .or_else(by_ome)
         .or_else(by_imagej)
         .or_else(by_lsm)
@@ -112,6 +116,13 @@ fn from_micro_manager(pages: &[Page], kept: &[usize], stack: &MicroManager) -> O
         slot.index.p = positions.binary_search(&slot.index.p).map_or(0, |rank| rank as u32);
     }
     Some(slots)
+}
+
+fn from_pages(kept: &[usize], by_page: &[Option<PlaneIndex>]) -> Option<Vec<Slot>> {
+    let slots: Vec<Slot> =
+        kept.iter().map(|page| Some(Slot::new((*by_page.get(*page)?)?, *page))).collect::<Option<_>>()?;
+    let indices: HashSet<_> = slots.iter().map(|slot| slot.index).collect();
+    (indices.len() == slots.len()).then_some(slots)
 }
 
 /// Order of an ImageJ hyperstack: channels fastest, then slices, then frames.

@@ -117,7 +117,10 @@ impl GrowingTiff {
         if self.first.is_none() && !page.reduced {
             let facts = Facts::read(reader, directory, &self.limits)?;
             let hints = rule::hints(&facts, (reader, header), &self.limits)?;
-            let rule = Rule::of(&hints, page, &self.limits)?;
+            let rule = match Rule::of_ndtiff(page, (reader, header), &self.limits)? {
+                Some(rule) => rule,
+                None => Rule::of(&hints, page, &self.limits)?,
+            };
             self.first = Some(First { page, facts, hints, rule });
         }
         let end = layout.chunks.iter().map(|chunk| chunk.offset.saturating_add(chunk.length)).max();

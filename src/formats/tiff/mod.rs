@@ -2,7 +2,7 @@
 //!
 //! `directory` walks the chain and `layout` checks where the pixels lie, which decides whether a file is whole;
 //! `pixels` decodes a page with `codecs`, `fax`, `jpeg` and `samples`; `axes` turns pages into planes by what `ome`,
-//! `imagej` and `vendor` say, `describe` makes the metadata. [`writer`] is the way back.
+//! `imagej`, `ndtiff` and `vendor` say, `describe` makes the metadata. [`writer`] is the way back.
 
 mod axes;
 mod codecs;
@@ -14,6 +14,7 @@ mod imagej;
 mod jpeg;
 mod layout;
 mod lzw;
+mod ndtiff;
 mod ome;
 mod ome_writer;
 mod pixels;
@@ -28,6 +29,7 @@ use axes::{Hints, Page, Slot};
 use describe::Facts;
 use directory::{Directory, FileReader, Header};
 use layout::Layout;
+use ndtiff::NdTiff;
 use tags::tag;
 
 pub use growing::GrowingTiff;
@@ -39,6 +41,7 @@ use super::growing::{ByteRange, place_of};
 use super::{
     Container, FormatError, FormatErrorKind, Limits, Metadata, Plane, PlaneDetails, PlaneEntry, Source,
 };
+use crate::units::PlaneIndex;
 
 /// An opened TIFF: the chain of directories was walked and every strip and tile lies inside the file.
 ///
@@ -72,12 +75,13 @@ impl TiffContainer {
     pub fn open(source: Box<dyn Source>, limits: &Limits) -> Result<Self, FormatError> {
         let mut reader = FileReader::new(source)?;
         let header = Header::read(&mut reader)?;
-        let mut survey = Survey::default();
+        let mut survey = Survey { ndtiff: NdTiff::read(&mut reader, &header)?, ..Survey::default() };
         directory::walk(&mut reader, &header, limits, |reader, directory| {
             survey.visit(reader, &directory, &header, limits)
         })?;
-        let Survey { pages, facts, mut hints, supported } = survey;
+        let Survey { pages, facts, mut hints, by_page, supported, .. } = survey;
         supported?;
+        hints.by_page = by_page;
         hints.micro_manager = vendor::MicroManager::read(&mut reader, &header, limits)?;
         let assignment = axes::assign(&pages, &hints);
         let planes: Vec<PlaneEntry> = assignment.slots.iter().map(|slot| entry(slot, &pages)).collect();
@@ -155,6 +159,9 @@ struct Survey {
     pages: Vec<Page>,
     facts: Facts,
     hints: Hints,
+    ndtiff: Option<NdTiff>,
+    /// What each page of NDTiff says of itself.
+    by_page: Vec<Option<PlaneIndex>>,
     /// The error of the first page, until a page is found that can be read.
     supported: Result<(), FormatError>,
 }
@@ -162,7 +169,14 @@ struct Survey {
 impl Default for Survey {
     fn default() -> Self {
         let none = FormatError::malformed("expected at least one directory");
-        Self { pages: Vec::new(), facts: Facts::default(), hints: Hints::default(), supported: Err(none) }
+        Self {
+            pages: Vec::new(),
+            facts: Facts::default(),
+            hints: Hints::default(),
+            ndtiff: None,
+            by_page: Vec::new(),
+            supported: Err(none),
+        }
     }
 }
 
@@ -180,6 +194,10 @@ impl Survey {
             return Err(FormatError::incomplete(message).at(directory.at));
         }
         check_sub_directories(reader, directory, header, limits)?;
+        if let Some(ndtiff) = &mut self.ndtiff {
+            let json = directory.bytes(reader, tag::MICRO_MANAGER, limits)?;
+            self.by_page.push(ndtiff.index_of(&json));
+        }
         let reduced = is_reduced(directory);
         let layout = match (Layout::read(reader, directory, header.order, limits), self.pages.first()) {
             // a thumbnail of a kind that is not read does no harm, but it counts as a page

@@ -128,10 +128,15 @@ impl MicroManager {
     }
 }
 
+/// The JSON in a tag's value, up to its first NUL; `None` when it is none.
+pub(super) fn object_in(json: &[u8]) -> Option<serde_json::Value> {
+    let end = json.iter().position(|byte| *byte == 0).unwrap_or(json.len());
+    serde_json::from_slice(&json[..end]).ok()
+}
+
 /// Which plane a page is, by the JSON that Micro-Manager writes with it; `None` when that does not say.
 pub(super) fn index_in(json: &[u8]) -> Option<PlaneIndex> {
-    let end = json.iter().position(|byte| *byte == 0).unwrap_or(json.len());
-    let json: serde_json::Value = serde_json::from_slice(&json[..end]).ok()?;
+    let json = object_in(json)?;
     let number = |names: [&str; 2]| {
         let value = names.iter().find_map(|name| json.get(name))?;
         let value = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
@@ -147,10 +152,7 @@ pub(super) fn index_in(json: &[u8]) -> Option<PlaneIndex> {
 
 /// When and where a page was exposed, by the JSON that Micro-Manager writes with it.
 pub(super) fn details_in(json: &[u8]) -> PlaneDetails {
-    let end = json.iter().position(|byte| *byte == 0).unwrap_or(json.len());
-    let Ok(json) = serde_json::from_slice::<serde_json::Value>(&json[..end]) else {
-        return PlaneDetails::default();
-    };
+    let Some(json) = object_in(json) else { return PlaneDetails::default() };
     let number = |name: &str| {
         let value = json.get(name)?;
         let value: f64 = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
@@ -223,10 +225,7 @@ impl Lsm {
 impl Summary {
     /// Parses a summary or a plane's JSON; what is absent or not JSON stays empty.
     pub(super) fn parse(text: &[u8]) -> Self {
-        let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
-        let Ok(json) = serde_json::from_slice::<serde_json::Value>(&text[..end]) else {
-            return Self::default();
-        };
+        let Some(json) = object_in(text) else { return Self::default() };
         let number = |names: [&str; 2]| {
             let value = names.iter().find_map(|name| json.get(name))?;
             let value = value.as_f64().or_else(|| value.as_str()?.parse().ok())?;

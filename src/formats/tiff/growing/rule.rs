@@ -3,6 +3,7 @@
 use crate::formats::tiff::axes::{Assignment, Hints, Page, Slot, planned_by_ome};
 use crate::formats::tiff::describe::Facts;
 use crate::formats::tiff::directory::{Directory, FileReader, Header};
+use crate::formats::tiff::ndtiff::NdTiff;
 use crate::formats::tiff::tags::tag;
 use crate::formats::tiff::vendor::{self, MicroManager};
 use crate::formats::{FormatError, Limits, Source};
@@ -19,6 +20,8 @@ pub(super) enum Rule {
     Ome { plan: Assignment, by_page: Vec<Option<PlaneIndex>> },
     /// As each page of a Micro-Manager stack says itself; positions count from the first page's.
     MicroManager { n_channels: u32, position: Option<u32> },
+    /// As each page of an NDTiff stack says itself.
+    NdTiff(NdTiff),
 }
 
 /// What the first page and the header say.
@@ -62,6 +65,20 @@ impl Rule {
         })
     }
 
+    /// The rule of an NDTiff stack whose first page says where it stands.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(super) fn of_ndtiff(
+        first: Page,
+        (reader, header): (&mut FileReader<&mut dyn Source>, &Header),
+        limits: &Limits,
+    ) -> Result<Option<Self>, FormatError> {
+        let Some(ndtiff) = NdTiff::read(reader, header)? else { return Ok(None) };
+        let json = json_of(first, (reader, header), limits)?;
+        Ok(ndtiff.clone().index_of(&json).map(|_| Self::NdTiff(ndtiff)))
+    }
+
     fn by_ome(plan: Assignment) -> Self {
         let mut by_page = vec![None; plan.slots.len()];
         for slot in &plan.slots {
@@ -96,9 +113,12 @@ impl Rule {
                 let index = by_page.get(number as usize).copied().flatten();
                 index.ok_or_else(|| unknown("its OME-XML lists fewer pages"))
             }
+            Self::NdTiff(ndtiff) => {
+                let json = json_of(page, (reader, header), limits)?;
+                ndtiff.index_of(&json).ok_or_else(|| unknown("a page does not say where on the axes it is"))
+            }
             Self::MicroManager { position, .. } => {
-                let directory = Directory::read(reader, header, page.at)?;
-                let json = directory.bytes(reader, tag::MICRO_MANAGER, limits)?;
+                let json = json_of(page, (reader, header), limits)?;
                 let index = vendor::index_in(&json);
                 let index =
                     index.ok_or_else(|| unknown("a page of the stack does not say which plane it is"))?;
@@ -114,7 +134,7 @@ impl Rule {
     pub(super) fn known_slots(&self) -> Assignment {
         let slot = |index| Slot::new(index, 0);
         let corner = match self {
-            Self::PageOrder => PlaneIndex::default(),
+            Self::PageOrder | Self::NdTiff(_) => PlaneIndex::default(),
             Self::ImageJ { channels, slices } => {
                 PlaneIndex { z: (*slices - 1) as u32, c: (*channels - 1) as u32, ..PlaneIndex::default() }
             }
@@ -132,4 +152,13 @@ impl Rule {
         }
         Assignment { slots, images: Vec::new() }
     }
+}
+
+/// What the vendor writes with a page.
+fn json_of(
+    page: Page,
+    (reader, header): (&mut FileReader<&mut dyn Source>, &Header),
+    limits: &Limits,
+) -> Result<Vec<u8>, FormatError> {
+    Directory::read(reader, header, page.at)?.bytes(reader, tag::MICRO_MANAGER, limits)
 }

@@ -185,6 +185,35 @@ fn a_micro_manager_stack_is_read_while_it_has_its_final_size_already() {
     assert_eq!(batch.planes()[0].sample_type, SampleType::Uint16);
 }
 
+/// The same as an NDTiff stack, whose pages name their axes.
+fn ndtiff(n: u16, n_written: u16, is_closed: bool) -> Vec<u8> {
+    let mut file = micro_manager(n, n_written, is_closed);
+    file[8..12].copy_from_slice(&483_729_u32.to_le_bytes());
+    file[32..36].fill(0);
+    for number in 0..n_written {
+        let (t, c) = (number / 2, number % 2);
+        let old = format!("{{\"FrameIndex\":{t},\"SliceIndex\":0,\"ChannelIndex\":{c},\"PositionIndex\":3}}");
+        let channel = ["GFP", "DAPI"][usize::from(c)];
+        let new = format!("{{\"Axes\":{{\"time\":{t},\"channel\":\"{channel}\",\"z\":0}}}}");
+        let at = file.windows(old.len()).position(|bytes| bytes == old.as_bytes()).unwrap();
+        file[at..at + old.len()].fill(0);
+        file[at..at + new.len()].copy_from_slice(new.as_bytes());
+    }
+    file
+}
+
+#[test]
+fn pages_of_an_ndtiff_stack_stand_where_their_axes_say() {
+    let states: Vec<_> = (0..=6).map(|n| ndtiff(6, n, false)).chain([ndtiff(6, 6, true)]).collect();
+    let (planes, counts) = watched(&states);
+    assert_eq!(counts, [0, 0, 1, 2, 3, 4, 5, 5, 6]);
+    assert_eq!(planes, finished(&states[7]), "index, place and pixels of the closed file");
+    let container =
+        TiffContainer::open(Box::new(Cursor::new(states[7].clone())), &Limits::default()).unwrap();
+    let dims = container.metadata().dims;
+    assert_eq!((dims.t, dims.c), (3, 2));
+}
+
 /// A file whose two directories stand in front of all pixels.
 fn directories_first() -> Vec<u8> {
     let directory = |pixels_at: u32, next: u32| {
