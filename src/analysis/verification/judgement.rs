@@ -17,11 +17,9 @@ const OWN_NOISE_COPY_MAX: f32 = 0.9;
 const OWN_NOISE_MIN: f32 = 0.6;
 /// Correlation of the reduced planes from which frames that do not look alike as a whole share a scene in part.
 const STRUCTURE_PART_MIN: f32 = 0.9;
-/// Coefficients beyond the rounding of a JPEG, as a part of those of two exposures, that a copy may have.
-const BEYOND_ROUNDING_MAX: f32 = 0.25;
-/// The same where what is left of the noise agrees, too: by R of at least this.
-const BEYOND_ROUNDING_WITH_NOISE_MAX: f32 = 0.5;
-const R_COMPRESSED_MIN: f32 = 0.5;
+/// Coefficients beyond the rounding of a JPEG, as a part of those of two exposures, that a copy may have. Projections of
+/// one stack, which share part of their noise, have 0.48 and more.
+const BEYOND_ROUNDING_MAX: f32 = 0.3;
 /// The same from which two exposures are meant.
 const BEYOND_ROUNDING_SCENE_MIN: f32 = 0.7;
 /// Coefficients that two exposures must have beyond the rounding before anything is said.
@@ -145,9 +143,7 @@ fn one_exposure(
         && figures.r_coarse.is_some_and(|r| r >= settings.r_min);
     // what compression leaves of the finest details is its own work, not noise
     let rounding = figures.compression.as_ref().map(|jpeg| beyond_rounding(jpeg).unwrap_or(1.0));
-    let rounding_max =
-        if r >= R_COMPRESSED_MIN { BEYOND_ROUNDING_WITH_NOISE_MAX } else { BEYOND_ROUNDING_MAX };
-    let by_rounding = rounding.is_some_and(|ratio| ratio <= rounding_max);
+    let by_rounding = rounding.is_some_and(|ratio| ratio <= BEYOND_ROUNDING_MAX);
     let (by_r, by_q) = (by_r && rounding.is_none(), by_q && rounding.is_none());
     if !(is_exact || by_r || by_q || by_rounding) {
         return None;
@@ -165,7 +161,7 @@ fn one_exposure(
         (1.0, "each grey value of one becomes one grey value of the other, without exception".to_owned())
     } else if let Some(ratio) = rounding {
         (
-            1.0 - 0.5 * ratio / rounding_max,
+            1.0 - 0.5 * ratio / BEYOND_ROUNDING_MAX,
             format!("the JPEG differs by no more than its rounding: {ratio:.2} of what two exposures would"),
         )
     } else if by_r {
