@@ -27,7 +27,7 @@ const N_BEYOND_MIN: f32 = 40.0;
 /// Common part of the larger plane from which both show the same frame.
 const OVERLAP_WHOLE: f32 = 0.9;
 /// Common part of the smaller plane from which it is a part of the larger one, and no tile beside it.
-const OVERLAP_PART: f32 = 0.95;
+const OVERLAP_PART: f32 = 0.98;
 /// Scales nearer to 1 than this mean no resizing.
 const SCALE_TOLERANCE: f64 = 0.01;
 
