@@ -120,15 +120,14 @@ pub async fn run_generation(
         shared.pause.clone(),
         generation.drain.clone(),
     );
-    let memory = (shared.budget, shared.io.clone());
+    let pools = (shared.cpu.clone(), shared.io.clone());
     let decoder = Decoder::new(
         plan.decoder,
         shared.books.clone(),
-        memory,
+        (shared.budget, pools.clone()),
         (shared.space.clone(), shared.pause),
         generation.drain.clone(),
     );
-    let pools = (shared.cpu.clone(), shared.io.clone());
     let segmenter =
         Segmenter::new(plan.segmenter, shared.tables, pools.clone(), shared.space, shared.picture_bytes);
     let hasher = Hasher::new(shared.cpu.clone());

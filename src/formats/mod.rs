@@ -5,6 +5,7 @@
 
 pub mod calibration;
 pub mod error;
+mod fetched;
 pub mod growing;
 mod inflate;
 pub mod limits;
@@ -18,6 +19,7 @@ use std::io::{Read, Seek};
 
 pub use calibration::{ObjectivePixelSize, PixelSizes};
 pub use error::{FormatError, FormatErrorKind};
+pub use fetched::{FetchedPlane, encoded_bytes_max};
 pub use growing::{ByteRange, Growing, Hint};
 pub use limits::Limits;
 pub use metadata::{Channel, Dims, Format, Metadata, PlaneDetails, PlaneEntry, Position};
@@ -58,6 +60,19 @@ pub trait Container: Send {
     /// # Panics
     /// As [`Self::read_plane`].
     fn read_plane_into(&mut self, plane_index: usize, plane: &mut Plane) -> Result<(), FormatError>;
+
+    /// Takes what the plane is made of out of the file, so that it can be decoded by another thread while this container
+    /// reads on. What a compressed plane is stored as comes whole, [`encoded_bytes_max`] at most; anything else comes
+    /// decoded.
+    ///
+    /// # Errors
+    /// As [`Self::read_plane`]; damage inside compressed data shows when they are decoded.
+    ///
+    /// # Panics
+    /// As [`Self::read_plane`].
+    fn fetch_plane(&mut self, plane_index: usize) -> Result<FetchedPlane, FormatError> {
+        Ok(FetchedPlane::decoded(self.read_plane(plane_index)?))
+    }
 
     /// When and where the plane at `plane_index` was exposed; this may read a little of the file for every plane.
     ///

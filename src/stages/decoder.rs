@@ -1,4 +1,5 @@
-//! Reads the planes of a settled file, one charged to the memory budget after the other, and digests their pixels.
+//! Reads the planes of a settled file, one charged to the memory budget after the other, decodes them and digests their
+//! pixels. The file is read in order on the I/O threads; what is compressed is decoded on the threads that compute.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::actor::{ByteBudget, BytePermit, Charged, IoPool, Stage, StageError, StageOutbox};
+use crate::actor::{ByteBudget, BytePermit, Charged, CpuPool, IoPool, Stage, StageError, StageOutbox};
 use crate::analysis::hashing::{self, PixelDigest};
 use crate::analysis::segmentation;
-use crate::formats::{Container, FormatError, FormatErrorKind, Plane, PlaneEntry};
+use crate::formats::{Container, FormatError, FormatErrorKind, Plane, PlaneEntry, encoded_bytes_max};
 use crate::messages::{DecodedImage, FileContext, SettledFile, Ticket};
 use crate::platform::filesystem;
 use crate::stages::bookkeeping::Bookkeeping;
@@ -34,7 +35,7 @@ pub struct Decoder {
     settings: Settings,
     books: Bookkeeping,
     budget: ByteBudget,
-    io: IoPool,
+    pools: (CpuPool, IoPool),
     space: SpaceGate,
     pause: PauseSwitch,
     stop: CancellationToken,
@@ -50,12 +51,12 @@ impl Decoder {
     pub fn new(
         settings: Settings,
         books: Bookkeeping,
-        (budget, io): (ByteBudget, IoPool),
+        (budget, pools): (ByteBudget, (CpuPool, IoPool)),
         (space, pause): (SpaceGate, PauseSwitch),
         stop: CancellationToken,
     ) -> Self {
         let places = Arc::new(Semaphore::new(PLANES_IN_WORK_MAX));
-        Self { settings, books, budget, io, space, pause, stop, places }
+        Self { settings, books, budget, pools, space, pause, stop, places }
     }
 
     /// Reserves the bytes of one plane in its turn, so that planes in work can always be finished.
@@ -129,7 +130,7 @@ impl Stage for Decoder {
                 previous_digest,
                 ticket: ticket.clone(),
                 books: self.books.clone(),
-                io: self.io.clone(),
+                pools: self.pools.clone(),
             };
             out.send_when(ticket, reads.track_future(job.run(permit))).await?;
         }
@@ -160,7 +161,7 @@ fn bytes_needed(entry: &PlaneEntry, segmented: bool) -> u64 {
         0
     };
     // readers hold at most one encoded plane beside the decoded one
-    let encoded = entry.decoded_bytes();
+    let encoded = encoded_bytes_max(entry.decoded_bytes());
     entry
         .decoded_bytes()
         .saturating_add(scratch.max(hashing::scratch_bytes(height, width) as u64).max(encoded))
@@ -181,22 +182,26 @@ struct PlaneJob {
     previous_digest: Option<PixelDigest>,
     ticket: Ticket,
     books: Bookkeeping,
-    io: IoPool,
+    pools: (CpuPool, IoPool),
 }
 
 impl PlaneJob {
     async fn run(self, permit: BytePermit) -> Result<Option<Charged<DecodedImage>>, StageError> {
         let Self { reader, position, entry, ticket, books, .. } = self;
+        let (cpu, io) = self.pools;
         let file = reader.file;
-        let read = move || {
+        let fetch = move || {
             let mut container = reader.container.lock().unwrap_or_else(PoisonError::into_inner);
-            let plane = container.read_plane(position)?;
-            drop(container);
+            container.fetch_plane(position)
+        };
+        // the permit goes with the job: if the line is taken down, the memory counts until the read has ended
+        let (permit, fetched) = io.run(move |_| (permit, fetch())).await?;
+        let decode = move || {
+            let plane = fetched?.decode()?;
             let digest = hashing::pixel_digest(&plane);
             Ok::<_, FormatError>((plane, digest))
         };
-        // the permit goes with the job: if the line is taken down, the memory counts until the read has ended
-        let (permit, read) = self.io.run(move |_| (permit, read())).await?;
+        let (permit, read) = cpu.run(move |_| (permit, decode())).await?;
         match read {
             Ok((_, digest)) if self.previous_digest == Some(digest) => {
                 drop(permit);
@@ -217,7 +222,7 @@ impl PlaneJob {
             }
             Err(error) => {
                 let path = ticket.absolute_path();
-                let stat = self.io.run(move |_| filesystem::stat_path(&path)).await?;
+                let stat = io.run(move |_| filesystem::stat_path(&path)).await?;
                 // a file that changes under the reader is not to blame: its confirmation gives it back
                 if stat.is_ok_and(|stat| stat == file.stat) {
                     let for_good = error.kind != FormatErrorKind::Io;

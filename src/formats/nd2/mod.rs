@@ -31,7 +31,7 @@ pub use writer::{Nd2Compression, Nd2Loop, Nd2Objective, Nd2RowLength, Nd2Spec, N
 
 use super::growing::place_of;
 use super::{
-    Channel, Container, FormatError, Limits, Metadata, Plane, PlaneDetails, PlaneEntry, Position, Source,
+    Channel, Container, FetchedPlane, FormatError, Limits, Metadata, Plane, PlaneDetails, PlaneEntry, Position, Source,
 };
 use attributes::Attributes;
 use chunks::ChunkMap;
@@ -100,6 +100,15 @@ impl Container for Nd2Container {
         let layout = &self.layouts[self.planes[plane_index].index.c as usize];
         let place = self.frame_place(plane_index);
         self.pixels.read_plane(&mut self.source, place, layout, plane)
+    }
+
+    fn fetch_plane(&mut self, plane_index: usize) -> Result<FetchedPlane, FormatError> {
+        let layout = &self.layouts[self.planes[plane_index].index.c as usize];
+        let place = self.frame_place(plane_index);
+        match self.pixels.fetch(&mut self.source, place, layout)? {
+            Some(encoded) => Ok(FetchedPlane::encoded(move |plane| encoded.decode(plane))),
+            None => Ok(FetchedPlane::decoded(self.read_plane(plane_index)?)),
+        }
     }
 
     fn plane_details(&mut self, plane_index: usize) -> Result<PlaneDetails, FormatError> {

@@ -81,6 +81,31 @@ impl FrameReader {
         Ok(())
     }
 
+    /// Takes a compressed frame of a single channel out of the file; `None` for a frame that is better read as it stands.
+    ///
+    /// # Errors
+    /// As [`Self::read_plane`].
+    pub(crate) fn fetch(
+        &self,
+        source: &mut (impl Read + Seek),
+        place: FramePlace,
+        layout: &ChannelLayout,
+    ) -> Result<Option<EncodedFrame>, FormatError> {
+        let attributes = self.attributes;
+        let FramePlace { frame, offset: Some(offset), file_length } = place else { return Ok(None) };
+        let row_bytes = attributes.row_bytes_stated.max(attributes.row_bytes_packed());
+        let gather = Gather::new(&attributes, layout);
+        if attributes.compression != Compression::Zlib || !gather.takes_whole_rows(row_bytes as usize) {
+            return Ok(None);
+        }
+        let mut encoded = Vec::new();
+        let from = &mut FrameSource { source, frame, offset, file_length };
+        let data_length = from.seek_to_pixels().map_err(|error| error.at(offset))?;
+        read_encoded(from.source, (row_bytes * u64::from(attributes.height), data_length), &mut encoded)
+            .map_err(|error| error.at(offset))?;
+        Ok(Some(EncodedFrame { attributes, n_samples: layout.n_samples, offset, encoded }))
+    }
+
     /// The time that stands before the pixels of a frame, in milliseconds; `None` for no number.
     ///
     /// # Errors
@@ -159,10 +184,7 @@ impl FrameReader {
             expect_end(&mut stream)?;
             return Ok(kept);
         }
-        // what zlib cannot make smaller grows by 5 bytes in 16 KiB at most; what follows the stream is not looked at
-        let encoded_max = frame_bytes + frame_bytes / 2048 + 4096;
-        self.encoded.resize(data_length.min(encoded_max) as usize, 0);
-        read_rows(source, &mut self.encoded)?;
+        read_encoded(source, (frame_bytes, data_length), &mut self.encoded)?;
         if whole_rows {
             inflate_frame(&self.encoded, out)?;
         } else {
@@ -199,6 +221,32 @@ impl FrameReader {
             gather.rows(rows, row_bytes, out);
         }
         Ok(keeps)
+    }
+}
+
+/// A compressed frame of one channel in memory.
+#[derive(Debug)]
+pub(crate) struct EncodedFrame {
+    attributes: Attributes,
+    n_samples: u32,
+    /// Where it stands in the file, for errors.
+    offset: u64,
+    encoded: Vec<u8>,
+}
+
+impl EncodedFrame {
+    /// Decodes the pixels.
+    ///
+    /// # Errors
+    /// `malformed` for a damaged frame.
+    pub(crate) fn decode(&self, plane: &mut Plane) -> Result<(), FormatError> {
+        let Attributes { height, width, sample_type, .. } = self.attributes;
+        plane.reshape([height, width, self.n_samples].map(|n| n as usize), sample_type);
+        inflate_frame(&self.encoded, plane.samples.as_bytes_mut()).map_err(|error| error.at(self.offset))?;
+        if cfg!(target_endian = "big") {
+            plane.samples.swap_bytes();
+        }
+        Ok(())
     }
 }
 
@@ -306,6 +354,18 @@ fn read_rows(input: &mut impl Read, rows: &mut [u8]) -> Result<(), FormatError> 
         }
         _ => error.into(),
     })
+}
+
+/// Reads a compressed frame of `frame_bytes` decoded and `data_length` stored bytes. What zlib cannot make smaller grows by
+/// 5 bytes in 16 KiB at most; what follows the stream is not looked at.
+fn read_encoded(
+    source: &mut impl Read,
+    (frame_bytes, data_length): (u64, u64),
+    encoded: &mut Vec<u8>,
+) -> Result<(), FormatError> {
+    let encoded_max = frame_bytes + frame_bytes / 2048 + 4096;
+    encoded.resize(data_length.min(encoded_max) as usize, 0);
+    read_rows(source, encoded)
 }
 
 /// Fills `rows`, and asks that the stream ends there with its checksum.

@@ -80,11 +80,10 @@ fn check_pixels(spec: &Nd2Spec, bytes: Vec<u8>) {
     for plane in 0..container.planes().len() {
         let PlaneIndex { t, p: own_p, z: own_z, c } = container.planes()[plane].index;
         let frame = u64::from((t * p + own_p) * z + own_z);
-        assert_eq!(
-            container.read_plane(plane).unwrap(),
-            drawn(spec, frame, c as usize),
-            "plane {plane} of {spec:?}"
-        );
+        let expected = drawn(spec, frame, c as usize);
+        assert_eq!(container.read_plane(plane).unwrap(), expected, "plane {plane} of {spec:?}");
+        let fetched = container.fetch_plane(plane).and_then(FetchedPlane::decode);
+        assert_eq!(fetched.unwrap(), expected, "plane {plane} of {spec:?}, decoded apart");
     }
 }
 

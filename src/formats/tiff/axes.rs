@@ -53,6 +53,8 @@ pub(super) struct Hints {
     pub(super) by_page: Vec<Option<PlaneIndex>>,
     /// Planes that lie one behind the other under a single directory, and the bytes of each.
     pub(super) stack: Option<(u32, u64)>,
+    /// They are slices, no time points.
+    pub(super) is_z_stack: bool,
 }
 
 /// The planes in order, and the OME images behind their positions (empty when OME-XML was not used).
@@ -132,6 +134,7 @@ fn from_imagej(pages: &[Page], kept: &[usize], hints: &Hints) -> Option<Vec<Slot
     let axes = hints.imagej.as_ref().and_then(|imagej| imagej.axes_of(n.into(), pages[first].n_samples));
     let [channels, slices, _frames] = match (axes, hints.stack) {
         (Some(axes), _) => axes,
+        (None, Some(_)) if hints.is_z_stack => [1, n.into(), 1],
         // a stack without axes: time points
         (None, Some(_)) => [1, 1, n.into()],
         (None, None) => return None,

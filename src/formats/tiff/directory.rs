@@ -239,6 +239,18 @@ impl Directory {
         self.entry(tag).map_or(Ok(Vec::new()), |entry| read_value(reader, entry, limits))
     }
 
+    /// The value of a tag whose elements are not of the size that their type says: `element_bytes` each.
+    pub(super) fn bytes_of_size<R: Read + Seek>(
+        &self,
+        reader: &mut FileReader<R>,
+        (tag, element_bytes): (u16, u64),
+        limits: &Limits,
+    ) -> Result<Vec<u8>, FormatError> {
+        let Some(entry) = self.entry(tag) else { return Ok(Vec::new()) };
+        let count = entry.count.saturating_mul(element_bytes);
+        read_value(reader, &Entry { field_type: 1, count, inline: None, ..*entry }, limits)
+    }
+
     /// The values of every occurrence of a text tag, each without its final NULs.
     pub(super) fn texts<R: Read + Seek>(
         &self,

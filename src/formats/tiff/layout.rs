@@ -127,6 +127,17 @@ impl Layout {
         self.chunk_height.min(self.height - top)
     }
 
+    /// Rows, columns and samples per pixel.
+    pub(super) fn shape(&self) -> [usize; 3] {
+        [self.height, self.width, self.n_samples].map(|n| n as usize)
+    }
+
+    /// Bytes of the decoded rows that a strip, or a row of tiles, spans.
+    pub(super) fn band_bytes(&self) -> usize {
+        let [_, width, n_samples] = self.shape();
+        self.chunk_height as usize * width * n_samples * self.sample_type.size_bytes()
+    }
+
     /// Bytes of the decoded page.
     pub(super) fn plane_bytes(&self) -> u64 {
         let n =

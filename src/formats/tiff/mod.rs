@@ -30,6 +30,7 @@ use describe::Facts;
 use directory::{Directory, FileReader, Header};
 use layout::Layout;
 use ndtiff::NdTiff;
+use pixels::StoredPage;
 use tags::tag;
 
 pub use growing::GrowingTiff;
@@ -39,7 +40,8 @@ pub use writer::{ChunkShape, TiffWriter, WriteCompression, WriteOptions, encode,
 
 use super::growing::{ByteRange, place_of};
 use super::{
-    Container, FormatError, FormatErrorKind, Limits, Metadata, Plane, PlaneDetails, PlaneEntry, Source,
+    Container, FetchedPlane, FormatError, FormatErrorKind, Limits, Metadata, Plane, PlaneDetails, PlaneEntry,
+    Source,
 };
 use crate::units::PlaneIndex;
 
@@ -94,6 +96,22 @@ impl TiffContainer {
         let places = assignment.slots.iter().map(place).collect();
         Ok(Self { reader, header, limits: *limits, metadata, planes, places })
     }
+
+    /// Reads how the pixels of a plane are stored.
+    fn stored_page(&mut self, plane_index: usize) -> Result<StoredPage, FormatError> {
+        let Place { directory, skip_bytes, .. } = self.places[plane_index];
+        let Some(at) = directory else {
+            let index = self.planes[plane_index].index;
+            return Err(FormatError::malformed(format!("plane {index} was never written")));
+        };
+        let directory = Directory::read(&mut self.reader, &self.header, at)?;
+        let mut layout = Layout::read(&mut self.reader, &directory, self.header.order, &self.limits)?;
+        for chunk in &mut layout.chunks {
+            chunk.offset = chunk.offset.saturating_add(skip_bytes);
+        }
+        let jpeg_tables = directory.bytes(&mut self.reader, tag::JPEG_TABLES, &self.limits)?;
+        Ok(StoredPage { layout, jpeg_tables })
+    }
 }
 
 impl Container for TiffContainer {
@@ -106,18 +124,20 @@ impl Container for TiffContainer {
     }
 
     fn read_plane_into(&mut self, plane_index: usize, plane: &mut Plane) -> Result<(), FormatError> {
-        let Place { directory, skip_bytes, .. } = self.places[plane_index];
-        let Some(at) = directory else {
-            let index = self.planes[plane_index].index;
-            return Err(FormatError::malformed(format!("plane {index} was never written")));
-        };
-        let directory = Directory::read(&mut self.reader, &self.header, at)?;
-        let mut layout = Layout::read(&mut self.reader, &directory, self.header.order, &self.limits)?;
-        for chunk in &mut layout.chunks {
-            chunk.offset = chunk.offset.saturating_add(skip_bytes);
+        let page = self.stored_page(plane_index)?;
+        page.read(&mut self.reader, &self.limits, plane)
+    }
+
+    fn fetch_plane(&mut self, plane_index: usize) -> Result<FetchedPlane, FormatError> {
+        let page = self.stored_page(plane_index)?;
+        match page.fetch(&mut self.reader, &self.limits)? {
+            Ok(encoded) => Ok(FetchedPlane::encoded(move |plane| encoded.decode(plane))),
+            Err(page) => {
+                let mut plane = Plane::empty();
+                page.read(&mut self.reader, &self.limits, &mut plane)?;
+                Ok(FetchedPlane::decoded(plane))
+            }
         }
-        let tables = directory.bytes(&mut self.reader, tag::JPEG_TABLES, &self.limits)?;
-        pixels::read_plane(&mut self.reader, &layout, (&tables, &self.limits), plane)
     }
 
     fn plane_details(&mut self, plane_index: usize) -> Result<PlaneDetails, FormatError> {
@@ -211,6 +231,12 @@ impl Survey {
             self.facts = Facts::read(reader, directory, limits)?;
             self.hints = self.facts.hints(limits)?;
             self.hints.stack = stack_of(reader, directory, &layout, &self.hints)?;
+            if self.hints.stack.is_some() {
+                // what cannot be read says nothing
+                let planes =
+                    directory.bytes_of_size(reader, vendor::METAMORPH_PLANES, limits).unwrap_or_default();
+                self.hints.is_z_stack = vendor::is_metamorph_z_stack(&planes, header.order);
+            }
             self.supported = layout.compression.check_supported();
         } else if self.supported.is_err() && !reduced {
             self.supported = layout.compression.check_supported();

@@ -23,7 +23,15 @@ fn open_bytes(bytes: &[u8]) -> Result<TiffContainer, FormatError> {
 /// Opens and decodes every plane.
 fn read_all(bytes: &[u8]) -> Result<Vec<Plane>, FormatError> {
     let mut container = open_bytes(bytes)?;
-    (0..container.planes().len()).map(|i| container.read_plane(i)).collect()
+    let n = container.planes().len();
+    let read = |i| {
+        let plane = container.read_plane(i);
+        let fetched = container.fetch_plane(i).and_then(FetchedPlane::decode);
+        let bytes = |plane: Plane| (plane.height, plane.width, plane.samples.as_bytes().to_vec());
+        assert_eq!(fetched.map(bytes), plane.clone().map(bytes), "fetched and decoded apart");
+        plane
+    };
+    (0..n).map(read).collect()
 }
 
 /// A plane of varied samples of every byte value.

@@ -6,6 +6,7 @@ use std::io::{Read, Seek};
 
 use super::directory::{FileReader, Header};
 use super::imagej::um_per_unit;
+use super::tags::{ByteOrder, tag};
 use crate::formats::nd2::PictureFacts;
 use crate::formats::{FormatError, Limits, PlaneDetails};
 use crate::units::PlaneIndex;
@@ -182,6 +183,16 @@ pub(super) fn nis_picture(tag: &[u8], limits: &Limits) -> PictureFacts {
         tag.get(start..start.checked_add(length)?).filter(|_| is_known)
     };
     block().and_then(|block| PictureFacts::read(block, limits)).unwrap_or_default()
+}
+
+/// The tag in which MetaMorph describes the planes of a stack, and the bytes for each of them, whatever its type says.
+pub(super) const METAMORPH_PLANES: (u16, u64) = (tag::METAMORPH_UIC2, 24);
+
+/// Whether every plane of a MetaMorph stack is said to lie at a distance from the last: slices, no time points. The
+/// distance is a fraction in front of two dates with their times.
+pub(super) fn is_metamorph_z_stack(planes: &[u8], order: ByteOrder) -> bool {
+    let is_apart = |plane: &[u8]| order.uint(&plane[..4]) != 0 && order.uint(&plane[4..8]) != 0;
+    !planes.is_empty() && planes.chunks_exact(METAMORPH_PLANES.1 as usize).all(is_apart)
 }
 
 /// The pixel size in the XML description of MetaMorph and MetaXpress.

@@ -6,7 +6,8 @@ use crate::formats::nd2::metadata::ChannelLayout;
 use crate::formats::nd2::pixels::{FramePlace, FrameReader};
 use crate::formats::nd2::place_in_frame;
 use crate::formats::{
-    ByteRange, Container, FormatError, Limits, Metadata, Plane, PlaneDetails, PlaneEntry, Source,
+    ByteRange, Container, FetchedPlane, FormatError, Limits, Metadata, Plane, PlaneDetails, PlaneEntry,
+    Source,
 };
 
 /// Bytes of the signature chunk, which never changes.
@@ -41,6 +42,11 @@ impl Nd2Batch {
         let (metadata, layouts) = (contents.metadata(), contents.layouts.clone());
         Self { source, metadata, layouts, planes, shares, pixels, written_bytes }
     }
+
+    fn frame_place(&self, plane_index: usize) -> FramePlace {
+        let Frame { number: frame, offset, .. } = self.shares[plane_index].frame;
+        FramePlace { frame, offset: Some(offset), file_length: self.written_bytes }
+    }
 }
 
 impl Container for Nd2Batch {
@@ -53,15 +59,20 @@ impl Container for Nd2Batch {
     }
 
     fn read_plane_into(&mut self, plane_index: usize, plane: &mut Plane) -> Result<(), FormatError> {
-        let PlaneShare { frame, channel } = self.shares[plane_index];
-        let place =
-            FramePlace { frame: frame.number, offset: Some(frame.offset), file_length: self.written_bytes };
+        let (place, channel) = (self.frame_place(plane_index), self.shares[plane_index].channel);
         self.pixels.read_plane(&mut self.source, place, &self.layouts[channel], plane)
     }
 
+    fn fetch_plane(&mut self, plane_index: usize) -> Result<FetchedPlane, FormatError> {
+        let (place, channel) = (self.frame_place(plane_index), self.shares[plane_index].channel);
+        match self.pixels.fetch(&mut self.source, place, &self.layouts[channel])? {
+            Some(encoded) => Ok(FetchedPlane::encoded(move |plane| encoded.decode(plane))),
+            None => Ok(FetchedPlane::decoded(self.read_plane(plane_index)?)),
+        }
+    }
+
     fn plane_details(&mut self, plane_index: usize) -> Result<PlaneDetails, FormatError> {
-        let Frame { number: frame, offset, .. } = self.shares[plane_index].frame;
-        let place = FramePlace { frame, offset: Some(offset), file_length: self.written_bytes };
+        let place = self.frame_place(plane_index);
         let time_ms = self.pixels.time_ms(&mut self.source, place)?;
         Ok(PlaneDetails { time_ms, ..PlaneDetails::default() })
     }

@@ -166,6 +166,32 @@ fn metamorph_stacks_have_all_their_planes() {
 }
 
 #[test]
+fn metamorph_stacks_with_distances_are_slices() {
+    let dims = |distance: u32| {
+        // three planes: distance (a fraction), day and time of creation, day and time of a change
+        let plane = [distance, 10, 2_459_000, 5, 2_459_000, 5];
+        let planes = plane.repeat(3);
+        let file = |n: u32| {
+            let tags: &[(u16, &[u32])] = &[
+                (tag::WIDTH, &[2]),
+                (tag::HEIGHT, &[2]),
+                (tag::BITS_PER_SAMPLE, &[8]),
+                // its elements are six times as long as their type says
+                (tag::METAMORPH_UIC2, &planes),
+            ];
+            let mut bytes = single_page(tags, &[&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]);
+            let entry = bytes.windows(2).position(|it| it == tag::METAMORPH_UIC2.to_le_bytes()).unwrap();
+            bytes[entry + 4..entry + 8].copy_from_slice(&n.to_le_bytes());
+            bytes
+        };
+        let container = TiffContainer::open(Box::new(Cursor::new(file(3))), &Limits::default()).unwrap();
+        let dims = container.metadata().dims;
+        (dims.t, dims.z)
+    };
+    assert_eq!((dims(5), dims(0)), ((1, 3), (3, 1)));
+}
+
+#[test]
 fn thumbnails_are_no_planes_and_sub_directories_must_be_there() {
     let page: &[(u16, &[u32])] = &[(tag::WIDTH, &[2]), (tag::HEIGHT, &[1]), (tag::BITS_PER_SAMPLE, &[8])];
     let alone = [page, &[(tag::NEW_SUBFILE_TYPE, &[1])]].concat();
