@@ -6,7 +6,7 @@ pub mod seeds;
 
 use std::io::Cursor;
 
-use scopewatch_portable::formats::{self, Limits};
+use scopewatch_portable::formats::{self, FetchedPlane, Limits, Plane, nd2};
 
 /// Limits small enough that going beyond them is found with small inputs.
 pub const LIMITS: Limits =
@@ -29,11 +29,20 @@ fn read_finished(source: Box<Cursor<Vec<u8>>>) {
     let _ = container.steady_bytes();
     for position in 0..container.planes().len().min(PLANES_READ_MAX) {
         let _ = container.place(position);
-        if let Ok(plane) = container.read_plane(position) {
+        let _ = container.plane_details(position);
+        let plane = container.read_plane(position).map(of_bytes);
+        if let Ok(plane) = &plane {
             let entry = container.planes()[position];
-            assert_eq!(plane.size_bytes() as u64, entry.decoded_bytes(), "a plane is what was announced");
+            assert_eq!(plane.3.len() as u64, entry.decoded_bytes(), "a plane is what was announced");
         }
+        let fetched = container.fetch_plane(position).and_then(FetchedPlane::decode).map(of_bytes);
+        assert_eq!(fetched, plane, "decoded apart from the file, a plane is the same");
     }
+}
+
+/// A plane as what can be compared: no number equals what is none.
+fn of_bytes(plane: Plane) -> (usize, usize, usize, Vec<u8>) {
+    (plane.height, plane.width, plane.n_samples, plane.samples.as_bytes().to_vec())
 }
 
 fn read_growing(mut source: Box<Cursor<Vec<u8>>>) {
@@ -44,4 +53,16 @@ fn read_growing(mut source: Box<Cursor<Vec<u8>>>) {
     for position in 0..container.planes().len().min(PLANES_READ_MAX) {
         let _ = container.read_plane(position);
     }
+}
+
+/// Takes what is left of a damaged ND2 file, within the budget.
+pub fn recover_file(bytes: &[u8]) {
+    let source = Box::new(Cursor::new(bytes.to_vec()));
+    budget::within(&LIMITS, || {
+        let Ok(mut recovered) = nd2::recover(source, &LIMITS, []) else { return };
+        for position in 0..recovered.container.planes().len().min(PLANES_READ_MAX) {
+            let _ = recovered.container.plane_details(position);
+            let _ = recovered.container.read_plane(position);
+        }
+    });
 }

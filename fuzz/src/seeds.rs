@@ -6,7 +6,8 @@ use scopewatch_portable::formats::nd2::{
     Nd2Compression, Nd2Loop, Nd2Objective, Nd2RowLength, Nd2Spec, Nd2Version, Nd2Writer,
 };
 use scopewatch_portable::formats::tiff::{
-    ByteOrder, ChunkShape, OmePlane, OmeSpec, OmeTiffWriter, Predictor, WriteCompression, WriteOptions, encode,
+    ByteOrder, ChunkShape, OmePlane, OmeSpec, OmeTiffWriter, Predictor, WriteCompression, WriteOptions,
+    encode,
 };
 use scopewatch_portable::formats::{Channel, Dims, Plane, Position, Samples};
 use scopewatch_portable::units::{PlaneIndex, SampleType};
@@ -25,7 +26,12 @@ fn channel(name: &str) -> Channel {
 
 /// ND2 files: both versions, compressed or not, padded, with loops of every kind, with gaps, and unfinished.
 pub fn nd2() -> Vec<Vec<u8>> {
-    let place = |name: &str, x_um| Position { name: name.to_owned(), x_um: Some(x_um), y_um: Some(5.0), z_um: Some(1.0) };
+    let place = |name: &str, x_um| Position {
+        name: name.to_owned(),
+        x_um: Some(x_um),
+        y_um: Some(5.0),
+        z_um: Some(1.0),
+    };
     let loops = [
         vec![],
         vec![Nd2Loop::Time { n: 2, period_ms: 100.0 }, Nd2Loop::ZStack { n: 2, step_um: 0.5 }],
@@ -45,14 +51,26 @@ pub fn nd2() -> Vec<Vec<u8>> {
                 (1, SampleType::Uint16),
             ][number];
             let spec = Nd2Spec {
-                channels: if n_samples == 3 { vec![(channel("RGB"), 3)] } else { vec![(channel("DAPI"), 1), (channel("GFP"), 1)] },
+                channels: if n_samples == 3 {
+                    vec![(channel("RGB"), 3)]
+                } else {
+                    vec![(channel("DAPI"), 1), (channel("GFP"), 1)]
+                },
                 loops: loops.clone(),
                 pixel_size_um: Some(0.65),
-                objective: Some(Nd2Objective { name: "Plan Apo 20x".to_owned(), magnification: Some(20.0), numerical_aperture: Some(0.75) }),
+                objective: Some(Nd2Objective {
+                    name: "Plan Apo 20x".to_owned(),
+                    magnification: Some(20.0),
+                    numerical_aperture: Some(0.75),
+                }),
                 acquired_at: Some("1/5/2026  10:00:00 AM".to_owned()),
                 version,
                 compression: if number % 2 == 0 { Nd2Compression::None } else { Nd2Compression::Zlib(6) },
-                row_length: if number == 0 { Nd2RowLength::PaddedBy(2) } else { Nd2RowLength::MultipleOfFour },
+                row_length: if number == 0 {
+                    Nd2RowLength::PaddedBy(2)
+                } else {
+                    Nd2RowLength::MultipleOfFour
+                },
                 ..Nd2Spec::new(5, 7, sample_type)
             };
             files.push(nd2_file(&spec, number == 3));
@@ -85,7 +103,8 @@ pub fn tiff() -> Vec<Vec<u8>> {
     use WriteCompression::{Deflate, Lzw, None, PackBits};
     let mut files = Vec::new();
     for (number, compression) in [None, Deflate, Lzw, PackBits, None, Deflate, Lzw].into_iter().enumerate() {
-        let (n_samples, sample_type) = [(1, SampleType::Uint16), (3, SampleType::Uint8), (1, SampleType::Float32)][number % 3];
+        let (n_samples, sample_type) =
+            [(1, SampleType::Uint16), (3, SampleType::Uint8), (1, SampleType::Float32)][number % 3];
         let options = WriteOptions {
             compression,
             predictor: match (number, sample_type) {
@@ -95,7 +114,8 @@ pub fn tiff() -> Vec<Vec<u8>> {
             },
             chunks: [ChunkShape::Auto, ChunkShape::Rows(4), ChunkShape::Tiles(16, 16)][number % 3],
             pixel_size_um: Some(0.5),
-            description: (number % 2 == 0).then(|| "ImageJ=1.54f\nimages=2\nslices=2\nunit=micron\nspacing=0.5\n".to_owned()),
+            description: (number % 2 == 0)
+                .then(|| "ImageJ=1.54f\nimages=2\nslices=2\nunit=micron\nspacing=0.5\n".to_owned()),
             byte_order: if number % 2 == 0 { ByteOrder::Little } else { ByteOrder::Big },
             big_tiff: number == 4,
             ..WriteOptions::default()
@@ -109,7 +129,13 @@ pub fn tiff() -> Vec<Vec<u8>> {
 
 fn ome_tiff() -> Vec<u8> {
     let planes: Vec<OmePlane> = (0..2)
-        .flat_map(|t| (0..2).map(move |c| OmePlane { index: PlaneIndex { t, c, ..PlaneIndex::default() }, time_ms: 5.0, z_um: Some(1.0) }))
+        .flat_map(|t| {
+            (0..2).map(move |c| OmePlane {
+                index: PlaneIndex { t, c, ..PlaneIndex::default() },
+                time_ms: 5.0,
+                z_um: Some(1.0),
+            })
+        })
         .collect();
     let n_planes = planes.len();
     let spec = OmeSpec {
@@ -125,7 +151,8 @@ fn ome_tiff() -> Vec<u8> {
         acquired_at: "2026-01-05T10:00:00".to_owned(),
         planes,
     };
-    let mut writer = OmeTiffWriter::new(Cursor::new(Vec::new()), spec, WriteOptions::default()).expect("a whole plan");
+    let mut writer =
+        OmeTiffWriter::new(Cursor::new(Vec::new()), spec, WriteOptions::default()).expect("a whole plan");
     for _ in 0..n_planes {
         writer.write_plane(&plane(9, 11, 1, SampleType::Uint16)).expect("a plane of the plan");
     }
