@@ -1,9 +1,13 @@
 //! The chain from levels to labels: mask, components, typical radius, splitting, and what is kept.
 
+use rayon::prelude::*;
+
 use super::SegmentationSettings;
 use super::background::Background;
 use super::clump::{RimRule, SplitRule, Splitter};
 use super::components::{Components, Run};
+use super::edges::Edges;
+use super::holes::Holes;
 use super::mask::{MaskRule, mask_runs};
 use super::patch::Patch;
 
@@ -41,7 +45,7 @@ pub(super) fn floor_level(background: &Background, settings: &SegmentationSettin
     Some((background.level + settings.threshold_fraction * contrast) as u16)
 }
 
-/// Finds the objects above `floor`.
+/// Finds the objects above `floor`. Components are shared out to the threads of the rayon pool that this is called in.
 pub(super) fn find(
     image: LevelImage<'_>,
     background: &Background,
@@ -49,41 +53,53 @@ pub(super) fn find(
     radii: RadiusRange,
     settings: &SegmentationSettings,
 ) -> Found {
-    let mut finder = Finder {
-        image,
-        background,
-        floor,
-        settings,
-        patch: Patch::default(),
-        splitter: Splitter::default(),
-        steps: Vec::new(),
-        labels: Vec::new(),
-        n_labels: 0,
-        n_debris: 0,
-    };
+    let finder = Finder { image, background, floor, settings };
     let Some(rough) = finder.rough_radius() else {
         return Found { labels: vec![0; image.levels.len()], ..Found::default() };
     };
     // the window in which a nucleus and its surroundings both have their share
-    let reach = ((settings.local_window_radii * rough / 2.0).round() as usize).clamp(4, 60);
+    let reach = ((settings.local_window_radii * rough.radius / 2.0).round() as usize).clamp(4, 60);
     let components = finder.components(2 * reach + 1);
-    let candidates: Vec<&[Run]> = components.iter().filter(|runs| finder.is_candidate(runs)).collect();
-    let radius = finder.typical_radius(&candidates).unwrap_or(rough);
-    finder.split(&candidates, radius.clamp(radii.min, radii.max), radii);
-    finder.numbered()
+    let candidates = finder.candidates(&components, 1);
+    let radius = finder.typical_radius(&candidates).unwrap_or(rough.radius);
+    let pieces = finder.split(&candidates, radius.clamp(radii.min, radii.max), radii);
+    drop(candidates);
+    drop(components);
+    let mut found = numbered(&pieces, image);
+    found.n_debris = found.n_debris.max(rough.n_debris);
+    found
 }
 
+#[derive(Clone, Copy)]
 struct Finder<'a> {
     image: LevelImage<'a>,
     background: &'a Background,
     floor: u16,
     settings: &'a SegmentationSettings,
+}
+
+/// What is known before the window fits the nuclei.
+struct Rough {
+    radius: f64,
+    n_debris: u32,
+}
+
+/// What one thread needs to look at components, used again for the next.
+#[derive(Default)]
+struct Workbench {
     patch: Patch,
+    holes: Holes,
+    edges: Edges,
     splitter: Splitter,
-    /// How far the component's runs exceed their surroundings.
-    steps: Vec<i32>,
-    labels: Vec<u32>,
-    n_labels: u32,
+}
+
+/// The objects of some components.
+#[derive(Default)]
+struct Pieces {
+    /// Row and column of each object's first pixel.
+    firsts: Vec<[u32; 2]>,
+    /// Which object, and its pixels.
+    runs: Vec<(u32, Run)>,
     n_debris: u32,
 }
 
@@ -95,6 +111,9 @@ const ROUGH_WINDOW_PX: usize = 51;
 
 /// So many components are enough to know the typical radius.
 const N_RADIUS_SAMPLES: usize = 400;
+
+/// Components that one thread takes at least.
+const N_TOGETHER: usize = 16;
 
 /// What is so many times larger than a typical nucleus is debris.
 const DEBRIS_RATIO: f64 = 20.0;
@@ -108,43 +127,50 @@ impl Finder<'_> {
         Components::of(mask_runs(self.image.levels, self.image.width, MaskRule { floor: self.floor, window }))
     }
 
+    /// The components, of `step` only one, that may be objects.
+    fn candidates<'a>(&self, components: &'a Components, step: usize) -> Vec<&'a [Run]> {
+        let sampled = components.par_iter().step_by(step).with_min_len(N_TOGETHER);
+        let kept = sampled
+            .map_init(Workbench::default, |bench, runs| self.is_candidate(bench, runs).then_some(runs));
+        kept.collect::<Vec<_>>().into_iter().flatten().collect()
+    }
+
     /// The typical radius as it looks before the window fits it; `None` where there is no nucleus.
-    fn rough_radius(&mut self) -> Option<f64> {
+    fn rough_radius(&self) -> Option<Rough> {
         let components = self.components(ROUGH_WINDOW_PX);
         let step = components.len().div_ceil(4 * N_RADIUS_SAMPLES).max(1);
-        let candidates: Vec<&[Run]> =
-            components.iter().step_by(step).filter(|runs| self.is_candidate(runs)).collect();
-        let radius = self.typical_radius(&candidates)?;
-        self.n_debris = self.count_blobs(&components, radius);
-        Some(radius)
+        let radius = self.typical_radius(&self.candidates(&components, step))?;
+        Some(Rough { radius, n_debris: self.count_blobs(&components, radius) })
     }
 
     /// How many components hold a disc of the area of [`DEBRIS_RATIO`] nuclei. In the window that fits the nuclei such
     /// a blob is its own surroundings, and only its rim is left of it.
-    fn count_blobs(&mut self, components: &Components, radius: f64) -> u32 {
+    fn count_blobs(&self, components: &Components, radius: f64) -> u32 {
         let squared_min = DEBRIS_RATIO * radius * radius;
         let area = |runs: &[Run]| runs.iter().map(|run| f64::from(run.end - run.start)).sum::<f64>();
-        let mut n = 0;
-        // the middle of a flat blob may be a hole of its component
-        for runs in components.iter().filter(|runs| area(runs) > squared_min) {
-            if self.is_candidate(runs) {
-                self.cut_out(runs);
-                self.splitter.measure_distance(&self.patch);
-                n += u32::from(f64::from(self.splitter.squared_max()) >= squared_min);
+        let large = components.par_iter().filter(|runs| area(runs) > squared_min);
+        let is_blob = |bench: &mut Workbench, runs: &[Run]| {
+            // the middle of a flat blob may be a hole of its component
+            self.is_candidate(bench, runs) && {
+                self.cut_out(bench, runs);
+                bench.splitter.measure_distance(&bench.patch);
+                f64::from(bench.splitter.squared_max()) >= squared_min
             }
-        }
-        n
+        };
+        large.map_init(Workbench::default, |bench, runs| u32::from(is_blob(bench, runs))).sum()
     }
 
     /// Median of the radii at which the distance to the edge peaks, each weighted by its disc's area: specks count
     /// little, and a clump counts as its nuclei. Some hundred components, evenly spread, tell it.
-    fn typical_radius(&mut self, candidates: &[&[Run]]) -> Option<f64> {
-        let mut maxima = Vec::new();
-        for runs in candidates.iter().step_by(candidates.len().div_ceil(N_RADIUS_SAMPLES).max(1)) {
-            self.cut_out(runs);
-            self.splitter.measure_distance(&self.patch);
-            self.splitter.append_maxima(&self.patch, &mut maxima);
-        }
+    fn typical_radius(&self, candidates: &[&[Run]]) -> Option<f64> {
+        let step = candidates.len().div_ceil(N_RADIUS_SAMPLES).max(1);
+        let sampled = candidates.par_iter().step_by(step).with_min_len(N_TOGETHER);
+        let maxima = sampled.map_init(Workbench::default, |bench, runs| {
+            self.cut_out(bench, runs);
+            bench.splitter.measure_distance(&bench.patch);
+            bench.splitter.maxima(&bench.patch)
+        });
+        let mut maxima: Vec<u32> = maxima.collect::<Vec<_>>().concat();
         maxima.sort_unstable();
         let total: u64 = maxima.iter().map(|&squared| u64::from(squared)).sum();
         let mut below = 0;
@@ -155,148 +181,117 @@ impl Finder<'_> {
         median.map(|&squared| f64::from(squared).sqrt())
     }
 
-    /// Whether the component may be an object at all.
-    fn is_candidate(&mut self, runs: &[Run]) -> bool {
-        self.patch.draw(runs, self.image.height, self.image.width);
-        self.patch.area >= AREA_MIN_PX && self.stands_out()
-    }
-
-    /// Cuts a component out and fills its holes, but none larger than itself: that is a ring of nuclei.
-    fn cut_out(&mut self, runs: &[Run]) {
-        self.patch.draw(runs, self.image.height, self.image.width);
-        self.patch.fill_holes(self.patch.area);
-    }
-
-    /// Whether the component is brighter than what surrounds it: by the noise gate, and by a part of its height
-    /// above the background and of the plane's contrast, so that the bright end of a slope is not an object.
-    fn stands_out(&mut self) -> bool {
-        self.steps.clear();
-        let (rows, stride) = (self.patch.rows, self.patch.stride);
-        let mut sum = 0.0;
-        for row in 1..rows - 1 {
-            sum += self.append_steps(row * stride, 1, stride);
+    /// Whether the component may be an object at all: large enough, and brighter than what surrounds it by the noise
+    /// gate, and by a part of its height above the background and of the plane's contrast, so that the bright end of a
+    /// slope is not an object.
+    fn is_candidate(&self, bench: &mut Workbench, runs: &[Run]) -> bool {
+        let Workbench { patch, edges, .. } = bench;
+        patch.draw(runs, self.image.height, self.image.width);
+        if patch.area < AREA_MIN_PX {
+            return false;
         }
-        for column in 1..stride - 1 {
-            self.append_steps(column, stride, rows);
-        }
-        let height = sum / self.patch.area as f64 - self.background.level;
-        let step = if self.steps.is_empty() {
-            height
-        } else {
-            let middle = self.steps.len() / 2;
-            f64::from(*self.steps.select_nth_unstable(middle).1)
-        };
+        let contrast = edges.measure(patch, runs, self.image);
+        let height = contrast.mean - self.background.level;
+        let step = contrast.step.unwrap_or(height);
         step >= self.settings.noise_gate_sd * self.background.noise_sd
             && step >= CONTRAST_FRACTION_MIN * height.max(self.background.contrast())
     }
 
-    /// Along one line of the patch (`n` pixels from `base`, `step` apart), appends how far each run exceeds the
-    /// pixels a little beyond its two ends: the mean over half a window from that end (or the run, if shorter) against
-    /// the pixel a quarter of that length and two pixels beyond. Returns the sum of
-    /// the runs' levels.
-    fn append_steps(&mut self, base: usize, step: usize, n: usize) -> f64 {
-        let (patch, image) = (&self.patch, self.image);
-        let (row, column) = (patch.top + base / patch.stride, patch.left + base % patch.stride);
-        // places along the line are counted in the plane and shifted by the patch's margin of one pixel
-        let is_row = step == 1;
-        let (origin, extent) = if is_row { (patch.left, image.width) } else { (patch.top, image.height) };
-        let level = |place: usize| {
-            let (row, column) = if is_row { (row, place) } else { (place, column) };
-            image.levels[(row - 1) * image.width + column - 1]
-        };
-        let is_inside = |place: usize| {
-            place >= origin && place - origin < n && patch.mask[base + (place - origin) * step] != 0
-        };
-        let mut total = 0.0;
-        let mut start = origin + 1;
-        while start < origin + n {
-            if !is_inside(start) {
-                start += 1;
-                continue;
-            }
-            let end = (start..origin + n).find(|&place| !is_inside(place)).unwrap_or(origin + n);
-            let sum = |from: usize, to: usize| (from..to).map(|place| u64::from(level(place))).sum::<u64>();
-            let n_inner = (end - start).min(ROUGH_WINDOW_PX / 2);
-            let reach = 2 + n_inner / 4;
-            let ends = [
-                (start.checked_sub(reach), start..start + n_inner),
-                (Some(end - 1 + reach), end - n_inner..end),
-            ];
-            for (outer, inner) in ends {
-                let outer = outer.filter(|&place| (1..=extent).contains(&place) && !is_inside(place));
-                if let Some(outer) = outer {
-                    let mean = sum(inner.start, inner.end) / n_inner as u64;
-                    self.steps.push(mean as i32 - i32::from(level(outer)));
-                }
-            }
-            total += sum(start, end) as f64;
-            start = end;
-        }
-        total
+    /// Cuts a component out and fills its holes, but none larger than itself: that is a ring of nuclei.
+    fn cut_out(&self, bench: &mut Workbench, runs: &[Run]) {
+        bench.patch.draw(runs, self.image.height, self.image.width);
+        let area = bench.patch.area;
+        bench.holes.fill(&mut bench.patch, runs, area);
     }
 
-    fn split(&mut self, candidates: &[&[Run]], radius: f64, radii: RadiusRange) {
-        self.labels = vec![0; self.image.levels.len()];
+    fn split(&self, candidates: &[&[Run]], radius: f64, radii: RadiusRange) -> Vec<Pieces> {
         let rule = SplitRule::new(radius.max(2.0), self.settings);
         let typical = std::f64::consts::PI * radius * radius;
         let area_min = (self.settings.area_min_fraction * typical)
             .max(std::f64::consts::PI * radii.min * radii.min)
             .max(AREA_MIN_PX as f64);
-        let rim = RimRule { background: self.background.level, fraction: self.settings.rim_fraction };
         let area_max = (DEBRIS_RATIO * typical).min(std::f64::consts::PI * radii.max * radii.max);
-        // those of the rough mask, where they are whole, or those left here: mostly the same
-        let mut n_debris = 0;
-        let mut areas = Vec::new();
-        for runs in candidates {
-            self.cut_out(runs);
-            if (self.patch.area as f64) < area_min {
-                continue;
-            }
-            self.splitter.measure_distance(&self.patch);
-            let n = self.splitter.split(&self.patch, self.image, self.floor, &rule);
-            self.splitter.take_rims_off(n, &self.patch, self.image, rim);
-            areas.clear();
-            areas.resize(n as usize + 1, 0_u32);
-            for &label in &self.splitter.labels {
-                areas[label as usize] += 1;
-            }
-            // areas become labels of the plane; 0 is left out
-            areas[0] = 0;
-            for area in &mut areas {
-                let is_debris = f64::from(*area) > area_max;
-                let is_kept = f64::from(*area) >= area_min && !is_debris;
-                n_debris += u32::from(is_debris);
-                self.n_labels += u32::from(is_kept);
-                *area = if is_kept { self.n_labels } else { 0 };
-            }
-            self.write(&areas);
-        }
-        self.n_debris = self.n_debris.max(n_debris);
-    }
-
-    /// Writes the patch's labels into the plane, `ids` being the plane's label of each.
-    fn write(&mut self, ids: &[u32]) {
-        for (index, row) in self.patch.plane_rows(self.image.width) {
-            for (to, &label) in self.labels[row].iter_mut().zip(&self.splitter.labels[index..]) {
-                if label != 0 {
-                    *to = ids[label as usize];
+        let chunks = candidates.par_chunks(N_TOGETHER);
+        let pieces = chunks.map_init(Workbench::default, |bench, chunk| {
+            let mut pieces = Pieces::default();
+            for runs in chunk {
+                self.cut_out(bench, runs);
+                if (bench.patch.area as f64) < area_min {
+                    continue;
                 }
+                let n = self.split_one(bench, &rule);
+                pieces.take(bench, n, [area_min, area_max]);
             }
-        }
+            pieces
+        });
+        pieces.collect()
     }
 
-    /// Numbers the labels anew in raster order of their first pixel.
-    fn numbered(mut self) -> Found {
-        let mut ids = vec![0_u32; self.n_labels as usize + 1];
-        let mut n_objects = 0;
-        for label in self.labels.iter_mut().filter(|label| **label != 0) {
-            let id = &mut ids[*label as usize];
-            if *id == 0 {
-                n_objects += 1;
-                *id = n_objects;
-            }
-            *label = *id;
-        }
-        Found { labels: self.labels, n_objects, n_debris: self.n_debris }
+    /// Splits the component on the bench; returns how many objects there are.
+    fn split_one(&self, bench: &mut Workbench, rule: &SplitRule) -> u32 {
+        let rim = RimRule { background: self.background.level, fraction: self.settings.rim_fraction };
+        let Workbench { patch, splitter, .. } = bench;
+        splitter.measure_distance(patch);
+        let n = splitter.split(patch, self.image, self.floor, rule);
+        splitter.take_rims_off(n, patch, self.image, rim);
+        n
     }
+}
+
+impl Pieces {
+    /// Adds those of the `n` objects on the bench whose area is in the range; larger ones are debris.
+    fn take(&mut self, bench: &Workbench, n: u32, [area_min, area_max]: [f64; 2]) {
+        const NONE: u32 = u32::MAX;
+        const UNSEEN: u32 = u32::MAX - 1;
+        let Workbench { patch, splitter, .. } = bench;
+        let mut ids = vec![0_u32; n as usize + 1];
+        for &label in &splitter.labels {
+            ids[label as usize] += 1;
+        }
+        for area in &mut ids[1..] {
+            let is_debris = f64::from(*area) > area_max;
+            self.n_debris += u32::from(is_debris);
+            *area = if f64::from(*area) >= area_min && !is_debris { UNSEEN } else { NONE };
+        }
+        for row in 1..patch.rows - 1 {
+            let labels = &splitter.labels[row * patch.stride..][..patch.stride];
+            let mut x = 1;
+            while x < labels.len() {
+                let label = labels[x];
+                let n = labels[x..].iter().take_while(|&&other| other == label).count();
+                let id = &mut ids[label as usize];
+                if label != 0 && *id != NONE {
+                    let (row, start) = ((patch.top + row - 1) as u32, (patch.left + x - 1) as u32);
+                    if *id == UNSEEN {
+                        *id = self.firsts.len() as u32;
+                        self.firsts.push([row, start]);
+                    }
+                    self.runs.push((*id, Run { row, start, end: start + n as u32 }));
+                }
+                x += n;
+            }
+        }
+    }
+}
+
+/// Numbers the objects in raster order of their first pixel and paints the plane.
+fn numbered(pieces: &[Pieces], image: LevelImage<'_>) -> Found {
+    let firsts = pieces.iter().flat_map(|pieces| &pieces.firsts);
+    let mut order: Vec<([u32; 2], u32)> = firsts.copied().zip(0..).collect();
+    order.sort_unstable();
+    let mut ids = vec![0_u32; order.len()];
+    for ((_, object), id) in order.iter().zip(1..) {
+        ids[*object as usize] = id;
+    }
+    let mut labels = vec![0; image.levels.len()];
+    let mut n_before = 0;
+    for pieces in pieces {
+        for (object, run) in &pieces.runs {
+            let row = run.row as usize * image.width;
+            labels[row + run.start as usize..row + run.end as usize].fill(ids[n_before + *object as usize]);
+        }
+        n_before += pieces.firsts.len();
+    }
+    let n_debris = pieces.iter().map(|pieces| pieces.n_debris).sum();
+    Found { labels, n_objects: ids.len() as u32, n_debris }
 }

@@ -79,8 +79,9 @@ impl Splitter {
         self.squared.iter().copied().max().unwrap_or(0)
     }
 
-    /// Appends the squared distances that no neighbour exceeds, above 1.
-    pub(super) fn append_maxima(&self, patch: &Patch, maxima: &mut Vec<u32>) {
+    /// The squared distances that no neighbour exceeds, above 1.
+    pub(super) fn maxima(&self, patch: &Patch) -> Vec<u32> {
+        let mut maxima = Vec::new();
         let stride = patch.stride;
         for (index, &value) in self.squared.iter().enumerate().filter(|&(_, &value)| value > 1) {
             let is_maximum = [index - stride - 1, index - 1, index + stride - 1]
@@ -90,6 +91,7 @@ impl Splitter {
                 maxima.push(value);
             }
         }
+        maxima
     }
 
     /// Splits the patch, whose levels above the floor are `excess(pixel index of the patch)`; returns how many

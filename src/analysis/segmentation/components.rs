@@ -1,5 +1,7 @@
 //! Connected components of runs, by union-find.
 
+use rayon::prelude::*;
+
 /// Pixels side by side in one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
@@ -11,15 +13,31 @@ pub(super) struct Run {
     pub(super) end: u32,
 }
 
-/// Appends the runs of the non-zero pixels of one row.
+/// Appends the runs of the ones of one row of zeros and ones.
 pub(super) fn append_runs(runs: &mut Vec<Run>, mask: &[u8], row: usize) {
     let mut x = 0;
-    while let Some(skip) = mask[x..].iter().position(|&pixel| pixel != 0) {
-        let start = x + skip;
-        let end = mask[start..].iter().position(|&pixel| pixel == 0).map_or(mask.len(), |n| start + n);
-        runs.push(Run { row: row as u32, start: start as u32, end: end as u32 });
-        x = end;
+    loop {
+        let start = find_from(mask, x, 1);
+        if start == mask.len() {
+            return;
+        }
+        x = find_from(mask, start, 0);
+        runs.push(Run { row: row as u32, start: start as u32, end: x as u32 });
     }
+}
+
+/// Where the first pixel of a value (0 or 1) stands from `x` on; the row's length where there is none.
+pub(super) fn find_from(mask: &[u8], mut x: usize, value: u8) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    // eight pixels at once: a byte that differs from `value` is not zero
+    while let Some(eight) = mask[x..].first_chunk::<8>() {
+        let differs = u64::from_le_bytes(*eight) ^ (ONES * u64::from(1 - value));
+        if differs != 0 {
+            return x + differs.trailing_zeros() as usize / 8;
+        }
+        x += 8;
+    }
+    mask[x..].iter().position(|&pixel| pixel == value).map_or(mask.len(), |n| x + n)
 }
 
 /// Runs sorted by component: components in raster order of their first pixel, runs in raster order within.
@@ -86,6 +104,12 @@ impl Components {
     }
 
     /// The runs of each component.
+    pub(super) fn par_iter(&self) -> impl IndexedParallelIterator<Item = &[Run]> {
+        self.starts.par_windows(2).map(|ends| &self.runs[ends[0] as usize..ends[1] as usize])
+    }
+
+    /// The runs of each component.
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &[Run]> {
         self.starts.windows(2).map(|pair| &self.runs[pair[0] as usize..pair[1] as usize])
     }

@@ -1,17 +1,26 @@
 //! Exact Euclidean distance to the edge of a patch, squared, in integers.
 
+use std::ops::Range;
+
+use super::components::find_from;
 use super::patch::{Patch, let_go};
 
 /// Farther than any edge that matters: distances above it are cut to it.
-const FAR: u32 = 30_000;
+const FAR: u16 = 30_000;
 
 /// Finds squared distances, with buffers that are used again.
 #[derive(Debug, Default)]
 pub(super) struct DistanceTransform {
-    vertical: Vec<u32>,
+    vertical: Vec<u16>,
     depths: Vec<i64>,
     envelope: Vec<(i64, i64)>,
+    padded: Vec<i16>,
+    nearest: Vec<i16>,
 }
+
+/// Up to this distance along the columns every neighbour of a run is tried: the loops are simple enough to run on many
+/// pixels at once. Farther, the envelope is faster.
+const NEAR_MAX: u16 = 48;
 
 impl DistanceTransform {
     /// Writes the squared distance of each pixel of the patch to the nearest pixel that does not belong to it, 0
@@ -27,15 +36,13 @@ impl DistanceTransform {
         let stride = patch.stride;
         for row in 1..patch.rows - 1 {
             let mask = &patch.mask[row * stride..][..stride];
-            let mut x = 1;
-            while let Some(skip) = mask[x..].iter().position(|&pixel| pixel != 0) {
-                let start = x + skip;
-                let n = mask[start..].iter().position(|&pixel| pixel == 0).unwrap_or(stride - start);
-                let (from, to) = (row * stride + start, row * stride + start + n);
+            let mut start = find_from(mask, 1, 1);
+            while start < stride {
+                let end = find_from(mask, start, 0);
                 let open_left = start == 1 && patch.outside[1];
-                let open_right = start + n == stride - 1 && patch.outside[3];
-                self.measure_run(from..to, [open_left, open_right], out);
-                x = start + n;
+                let open_right = end == stride - 1 && patch.outside[3];
+                self.measure_run(row * stride + start..row * stride + end, [open_left, open_right], out);
+                start = find_from(mask, end, 1);
             }
         }
         let_go(&mut self.vertical);
@@ -52,7 +59,7 @@ impl DistanceTransform {
             let (above, here) = self.vertical.split_at_mut(row * stride);
             let mask = &patch.mask[row * stride..][..stride];
             for ((here, above), &mask) in here.iter_mut().zip(&above[(row - 1) * stride..]).zip(mask) {
-                *here = (above + 1).min(FAR) * u32::from(mask);
+                *here = (above + 1).min(FAR) * u16::from(mask);
             }
         }
         let last = (patch.rows - 1) * stride;
@@ -65,14 +72,51 @@ impl DistanceTransform {
         }
     }
 
-    /// Lower envelope of the parabolas of one run; its two neighbours are edges unless open.
-    fn measure_run(&mut self, run: std::ops::Range<usize>, open: [bool; 2], out: &mut [u32]) {
+    /// Distances of one run; its two neighbours are edges unless open.
+    fn measure_run(&mut self, run: Range<usize>, open: [bool; 2], out: &mut [u32]) {
+        let farthest = self.vertical[run.clone()].iter().copied().max().unwrap_or(0);
+        if farthest <= NEAR_MAX {
+            self.try_neighbours(run, open, usize::from(farthest), out);
+        } else {
+            self.lay_envelope(run, open, out);
+        }
+    }
+
+    /// The least over all pixels of the run that can be nearer than `farthest`, the greatest distance along the columns.
+    fn try_neighbours(&mut self, run: Range<usize>, open: [bool; 2], farthest: usize, out: &mut [u32]) {
+        const BEYOND: i16 = i16::MAX;
+        let n = run.len();
+        let reach = if open == [false; 2] { farthest.min(n.div_ceil(2)) } else { farthest };
+        let edge = |is_open: bool| if is_open { BEYOND } else { 0 };
+        self.padded.clear();
+        self.padded.resize(reach, BEYOND);
+        self.padded[reach - 1] = edge(open[0]);
+        let squares = self.vertical[run.clone()].iter().map(|&distance| distance as i16 * distance as i16);
+        self.padded.extend(squares);
+        self.padded.push(edge(open[1]));
+        self.padded.resize(n + 2 * reach, BEYOND);
+        self.nearest.clear();
+        self.nearest.extend_from_slice(&self.padded[reach..reach + n]);
+        for distance in 1..=reach {
+            let squared = (distance * distance) as i16;
+            let (left, right) = (&self.padded[reach - distance..], &self.padded[reach + distance..]);
+            for ((nearest, left), right) in self.nearest.iter_mut().zip(left).zip(right) {
+                *nearest = (*nearest).min((*left).min(*right).saturating_add(squared));
+            }
+        }
+        for (out, &nearest) in out[run].iter_mut().zip(&self.nearest) {
+            *out = u32::from(nearest as u16);
+        }
+    }
+
+    /// Lower envelope of the parabolas of one run.
+    fn lay_envelope(&mut self, run: Range<usize>, open: [bool; 2], out: &mut [u32]) {
         let n = run.len() as i64;
         let (first, last) = (-i64::from(!open[0]), n - i64::from(open[1]));
         // place x of the run, from -1 to n, is depths[x + 1]
         self.depths.clear();
         self.depths.push(0);
-        self.depths.extend(self.vertical[run.clone()].iter().map(|&distance| i64::from(distance * distance)));
+        self.depths.extend(self.vertical[run.clone()].iter().map(|&distance| i64::from(distance).pow(2)));
         self.depths.push(0);
         let depth = |x: i64| self.depths[(x + 1) as usize];
         // (place of the parabola, first place where it is the lowest)
@@ -101,7 +145,7 @@ impl DistanceTransform {
             let (from, lowest) = (from.max(0), depth(place));
             for x in from..end {
                 let squared = (x - place).pow(2) + lowest;
-                out[run.start + x as usize] = squared.min(i64::from(FAR * FAR)) as u32;
+                out[run.start + x as usize] = squared.min(i64::from(FAR).pow(2)) as u32;
             }
             end = end.min(from);
         }
@@ -158,6 +202,6 @@ mod tests {
         patch.draw(&runs, 2, 3);
         let mut squared = Vec::new();
         DistanceTransform::default().squared(&patch, &mut squared);
-        assert!(patch.plane_rows(3).all(|(index, _)| squared[index..index + 3] == [FAR * FAR; 3]));
+        assert!(patch.plane_rows(3).all(|(index, _)| squared[index..index + 3] == [u32::from(FAR).pow(2); 3]));
     }
 }

@@ -16,32 +16,39 @@ pub(super) trait Sample: Copy {
     const SATURATION: f64;
     /// The value.
     fn value(self) -> f64;
+    /// The value of a narrow type; means nothing for others.
+    fn narrow(self) -> i32;
 }
 
 macro_rules! sample {
-    ($($type:ty, $narrow:expr, $saturation:expr, $value:expr;)*) => {
+    ($($type:ty, $narrow:expr, $saturation:expr, $value:expr, $integer:expr;)*) => {
         $(impl Sample for $type {
             const IS_NARROW: bool = $narrow;
             const SATURATION: f64 = $saturation;
+            #[inline]
             fn value(self) -> f64 {
                 $value(self)
+            }
+            #[inline]
+            fn narrow(self) -> i32 {
+                $integer(self)
             }
         })*
     };
 }
 
 sample! {
-    u8, true, u8::MAX as f64, f64::from;
-    i8, true, i8::MAX as f64, f64::from;
-    u16, true, u16::MAX as f64, f64::from;
-    i16, true, i16::MAX as f64, f64::from;
-    u32, false, u32::MAX as f64, f64::from;
-    i32, false, i32::MAX as f64, f64::from;
-    u64, false, u64::MAX as f64, |value| value as f64;
-    i64, false, i64::MAX as f64, |value| value as f64;
-    half::f16, false, f64::INFINITY, half::f16::to_f64;
-    f32, false, f64::INFINITY, f64::from;
-    f64, false, f64::INFINITY, |value| value;
+    u8, true, u8::MAX as f64, f64::from, i32::from;
+    i8, true, i8::MAX as f64, f64::from, i32::from;
+    u16, true, u16::MAX as f64, f64::from, i32::from;
+    i16, true, i16::MAX as f64, f64::from, i32::from;
+    u32, false, u32::MAX as f64, f64::from, |_| 0;
+    i32, false, i32::MAX as f64, f64::from, |_| 0;
+    u64, false, u64::MAX as f64, |value| value as f64, |_| 0;
+    i64, false, i64::MAX as f64, |value| value as f64, |_| 0;
+    half::f16, false, f64::INFINITY, half::f16::to_f64, |_| 0;
+    f32, false, f64::INFINITY, f64::from, |_| 0;
+    f64, false, f64::INFINITY, |value| value, |_| 0;
 }
 
 /// Calls the same generic code on the samples, whatever their type.

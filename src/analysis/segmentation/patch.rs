@@ -22,7 +22,6 @@ pub(super) struct Patch {
     pub(super) mask: Vec<u8>,
     /// Whether the margin above, left, below, right lies outside the plane.
     pub(super) outside: [bool; 4],
-    stack: Vec<u32>,
 }
 
 /// Gives a buffer's memory back where it is large: small patches keep theirs for the next one, while a component as
@@ -71,54 +70,9 @@ impl Patch {
         })
     }
 
-    /// Fills the holes (background that no path of side neighbours joins to the outside) of at most `area_max`
-    /// pixels. What touches the plane's edge is open.
-    pub(super) fn fill_holes(&mut self, area_max: usize) {
-        const OUTSIDE: u8 = 2;
-        const LARGE: u8 = 3;
-        self.mark_from(0, OUTSIDE);
-        for index in 0..self.mask.len() {
-            if self.mask[index] != 0 {
-                continue;
-            }
-            let n = self.mark_from(index, LARGE);
-            if n <= area_max {
-                for &pixel in &self.stack {
-                    self.mask[pixel as usize] = 1;
-                }
-                self.area += n;
-            }
-        }
-        let_go(&mut self.stack);
-        for pixel in &mut self.mask {
-            *pixel = u8::from(*pixel == 1);
-        }
-    }
-
-    /// Marks the connected zeros from `start`; the stack holds them afterwards.
-    fn mark_from(&mut self, start: usize, mark: u8) -> usize {
-        let (n, stride) = (self.mask.len(), self.stride);
-        self.stack.clear();
-        self.stack.push(start as u32);
-        self.mask[start] = mark;
-        let mut next = 0;
-        while let Some(&pixel) = self.stack.get(next) {
-            next += 1;
-            let pixel = pixel as usize;
-            let column = pixel % stride;
-            let neighbours = [
-                (pixel >= stride).then(|| pixel - stride),
-                (column > 0).then(|| pixel - 1),
-                (column + 1 < stride).then_some(pixel + 1),
-                (pixel + stride < n).then_some(pixel + stride),
-            ];
-            for neighbour in neighbours.into_iter().flatten() {
-                if self.mask[neighbour] == 0 {
-                    self.mask[neighbour] = mark;
-                    self.stack.push(neighbour as u32);
-                }
-            }
-        }
-        self.stack.len()
+    /// Whether a pixel of the plane belongs to it.
+    pub(super) fn holds(&self, row: usize, column: usize) -> bool {
+        let (row, column) = ((row + 1).wrapping_sub(self.top), (column + 1).wrapping_sub(self.left));
+        row < self.rows && column < self.stride && self.mask[row * self.stride + column] != 0
     }
 }

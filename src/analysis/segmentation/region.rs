@@ -1,8 +1,14 @@
 //! One object and its measures, defined as scikit-image's `regionprops` defines them.
 
+use rayon::prelude::*;
+
 use super::LabelImage;
+use super::components::Run;
 use super::hull::hull_area;
+use super::intensity::Intensities;
+use super::label_runs::LabelRuns;
 use super::levels::{Sample, with_samples};
+use super::outline::Outline;
 use crate::formats::plane::Plane;
 
 /// One object, measured as scikit-image's `regionprops` does. Lengths are in pixels, intensities in the units of
@@ -52,46 +58,27 @@ pub struct Region {
 /// Measures every object of `labels` on the samples of `plane`: the result's `[i]` has label `i + 1`.
 ///
 /// The plane must have one sample per pixel and the labels' shape; labels above `n_objects` are not measured, and a
-/// label that no pixel has is left out.
+/// label that no pixel has is left out. Objects are shared out to the threads of the rayon pool that this is called in.
 pub fn measure(plane: &Plane, labels: &LabelImage) -> Vec<Region> {
     if labels.labels.len() != labels.height * labels.width || plane.samples.len() != labels.labels.len() {
         return Vec::new();
     }
-    let mut measurer = Measurer::default();
-    let boxes = bounding_boxes(labels);
-    let mut regions = Vec::with_capacity(boxes.len());
+    let runs = LabelRuns::of(labels);
+    let shape = [labels.height, labels.width];
     with_samples!(plane, values => {
-        for (label, bbox) in (1_u32..).zip(boxes).filter(|(_, bbox)| bbox[2] > 0) {
-            regions.push(measurer.measure(labels, label, bbox, values));
-        }
-    });
-    regions
-}
-
-fn bounding_boxes(labels: &LabelImage) -> Vec<[usize; 4]> {
-    let mut boxes = vec![[usize::MAX, usize::MAX, 0, 0]; labels.n_objects as usize];
-    for (y, row) in labels.labels.chunks_exact(labels.width.max(1)).enumerate() {
-        let mut x = 0;
-        while let Some(skip) = row[x..].iter().position(|&label| label != 0) {
-            let start = x + skip;
-            let label = row[start];
-            let end = start + row[start..].iter().take_while(|&&other| other == label).count();
-            if let Some(bbox) = boxes.get_mut(label as usize - 1) {
-                *bbox = [bbox[0].min(y), bbox[1].min(start), y + 1, bbox[3].max(end)];
-            }
-            x = end;
-        }
-    }
-    boxes
+        let objects = runs.par_iter().enumerate().filter(|(_, runs)| !runs.is_empty());
+        let measured = objects.map_init(Measurer::default, |measurer, (index, runs)| {
+            measurer.measure(index as u32 + 1, runs, shape, values)
+        });
+        measured.collect()
+    })
 }
 
 /// Measures objects one after the other, with buffers that are used again.
 #[derive(Debug, Default)]
 struct Measurer {
-    /// The object in its box with a margin of two pixels: bit 0 belongs to it, bit 1 is its border.
-    mask: Vec<u8>,
-    /// The object's samples.
-    intensities: Vec<f64>,
+    outline: Outline,
+    intensities: Intensities,
     /// First and last column of each row, in the box.
     spans: Vec<[i64; 2]>,
 }
@@ -105,25 +92,23 @@ struct Sums {
     yy: i128,
     xx: i128,
     yx: i128,
-    intensity: f64,
-    intensity_y: f64,
-    intensity_x: f64,
 }
 
 impl Measurer {
     fn measure<T: Sample>(
         &mut self,
-        labels: &LabelImage,
         label: u32,
-        bbox: [usize; 4],
+        runs: &[Run],
+        [height, width]: [usize; 2],
         values: &[T],
     ) -> Region {
-        let [top, left, bottom, right] = bbox;
-        let sums = self.collect(labels, label, bbox, values);
+        let bbox @ [top, left, bottom, right] = bounding_box(runs);
+        let sums = Sums::of(runs, bbox);
         let n = sums.n as f64;
         let shape = Ellipse::of(&sums);
-        let intensity = Intensity::of(&mut self.intensities);
-        let weighted = [sums.intensity_y / sums.intensity, sums.intensity_x / sums.intensity];
+        let intensity = self.intensities.measure(runs, [top, left], (values, width));
+        self.find_spans(runs, bbox);
+        let weighted = intensity.weighted;
         let is_weighted = weighted.iter().all(|position| position.is_finite());
         Region {
             label,
@@ -137,104 +122,53 @@ impl Measurer {
             orientation: shape.orientation,
             solidity: n / hull_area(&self.spans) as f64,
             extent: n / ((bottom - top) * (right - left)) as f64,
-            perimeter: self.perimeter(right - left + 4),
+            perimeter: self.outline.perimeter(runs, bbox),
             equivalent_diameter_area: (4.0 * n / std::f64::consts::PI).sqrt(),
             intensity_mean: intensity.mean,
             intensity_min: intensity.min,
             intensity_max: intensity.max,
             intensity_std: intensity.std,
             intensity_median: intensity.median,
-            touches_border: top == 0 || left == 0 || bottom == labels.height || right == labels.width,
+            touches_border: top == 0 || left == 0 || bottom == height || right == width,
         }
     }
 
-    /// One pass over the box: sums, mask, spans, samples.
-    fn collect<T: Sample>(
-        &mut self,
-        labels: &LabelImage,
-        label: u32,
-        bbox: [usize; 4],
-        values: &[T],
-    ) -> Sums {
-        let [top, left, bottom, right] = bbox;
-        let stride = right - left + 4;
-        self.mask.clear();
-        self.mask.resize((bottom - top + 4) * stride, 0);
-        self.intensities.clear();
-        self.intensities.reserve((bottom - top) * (right - left));
+    fn find_spans(&mut self, runs: &[Run], [top, left, bottom, _]: [usize; 4]) {
         self.spans.clear();
-        let mut sums = Sums::default();
-        for y in top..bottom {
-            let from = y * labels.width + left;
-            let row = &labels.labels[from..from + right - left];
-            let samples = &values[from..from + right - left];
-            let mask = &mut self.mask[(y - top + 2) * stride + 2..];
-            let mut span = [i64::MAX, -1];
-            let (mut n, mut sum_x, mut sum_xx) = (0_i64, 0_i64, 0_i64);
-            let (mut intensity, mut intensity_x) = (0.0, 0.0);
-            for (x, (&other, sample)) in (0_i64..).zip(row.iter().zip(samples)) {
-                if other == label {
-                    let value = sample.value();
-                    mask[x as usize] = 1;
-                    span = [span[0].min(x), x];
-                    n += 1;
-                    sum_x += x;
-                    sum_xx += x * x;
-                    intensity += value;
-                    intensity_x += value * x as f64;
-                    self.intensities.push(value);
-                }
-            }
-            let dy = (y - top) as i128;
-            sums.n += i128::from(n);
-            sums.y += dy * i128::from(n);
-            sums.yy += dy * dy * i128::from(n);
-            sums.x += i128::from(sum_x);
-            sums.xx += i128::from(sum_xx);
-            sums.yx += dy * i128::from(sum_x);
-            sums.intensity += intensity;
-            sums.intensity_x += intensity_x;
-            sums.intensity_y += intensity * dy as f64;
-            self.spans.push(span);
+        self.spans.resize(bottom - top, [i64::MAX, -1]);
+        for run in runs {
+            let span = &mut self.spans[run.row as usize - top];
+            *span = [span[0].min(i64::from(run.start) - left as i64), i64::from(run.end) - 1 - left as i64];
+        }
+    }
+}
+
+/// First row, first column, row after the last, column after the last; there is at least one run.
+fn bounding_box(runs: &[Run]) -> [usize; 4] {
+    let left = runs.iter().map(|run| run.start).min().unwrap_or(0);
+    let right = runs.iter().map(|run| run.end).max().unwrap_or(0);
+    let [top, bottom] = [runs.first(), runs.last()].map(|run| run.map_or(0, |run| run.row));
+    [top, left, bottom + 1, right].map(|edge| edge as usize)
+}
+
+impl Sums {
+    fn of(runs: &[Run], [top, left, ..]: [usize; 4]) -> Self {
+        let mut sums = Self::default();
+        for run in runs {
+            let (from, to) = (i64::from(run.start) - left as i64, i64::from(run.end) - left as i64);
+            let n = to - from;
+            // sums of x and of x squared below a bound, in closed form
+            let sum = |end: i64| end * (end - 1) / 2;
+            let sum_squared = |end: i64| i128::from(end - 1) * i128::from(end) * i128::from(2 * end - 1) / 6;
+            let (y, n, x) = (i128::from(run.row) - top as i128, i128::from(n), i128::from(sum(to) - sum(from)));
+            sums.n += n;
+            sums.y += y * n;
+            sums.yy += y * y * n;
+            sums.x += x;
+            sums.xx += sum_squared(to) - sum_squared(from);
+            sums.yx += y * x;
         }
         sums
-    }
-
-    /// Length of the outline: each border pixel counts by how its border neighbours lie.
-    ///
-    /// # References
-    /// K. Benkrid, D. Crookes, Design and FPGA implementation of a perimeter estimator (2000), as scikit-image
-    /// weighs it: 1 for a straight step, sqrt 2 for a diagonal one, their mean for a corner.
-    fn perimeter(&mut self, stride: usize) -> f64 {
-        const BORDER: u8 = 2;
-        let mask = &mut self.mask;
-        let (first, last) = (stride + 1, mask.len() - stride - 1);
-        for pixel in first..last {
-            let cross = mask[pixel - stride] & mask[pixel - 1] & mask[pixel + 1] & mask[pixel + stride] & 1;
-            if mask[pixel] & 1 == 1 && cross == 0 {
-                mask[pixel] |= BORDER;
-            }
-        }
-        let (mut n_straight, mut n_diagonal, mut n_corner) = (0_u64, 0_u64, 0_u64);
-        for pixel in (first..last).filter(|&pixel| mask[pixel] & BORDER != 0) {
-            let is_border = |other: usize| u32::from(mask[other] >> 1);
-            let sides = is_border(pixel - stride)
-                + is_border(pixel - 1)
-                + is_border(pixel + 1)
-                + is_border(pixel + stride);
-            let diagonals = is_border(pixel - stride - 1)
-                + is_border(pixel - stride + 1)
-                + is_border(pixel + stride - 1)
-                + is_border(pixel + stride + 1);
-            match 1 + 2 * sides + 10 * diagonals {
-                5 | 7 | 15 | 17 | 25 | 27 => n_straight += 1,
-                21 | 33 => n_diagonal += 1,
-                13 | 23 => n_corner += 1,
-                _ => {}
-            }
-        }
-        let root = std::f64::consts::SQRT_2;
-        n_straight as f64 + n_diagonal as f64 * root + n_corner as f64 * (1.0 + root) / 2.0
     }
 }
 
@@ -262,36 +196,5 @@ impl Ellipse {
             0.5 * (-2.0 * b).atan2(c - a)
         };
         Self { major: middle + reach, minor: (middle - reach).max(0.0), orientation }
-    }
-}
-
-/// What an object's samples say.
-#[derive(Debug)]
-struct Intensity {
-    mean: f64,
-    min: f64,
-    max: f64,
-    std: f64,
-    median: f64,
-}
-
-impl Intensity {
-    /// `values` are reordered; there is at least one.
-    fn of(values: &mut [f64]) -> Self {
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
-        let min = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let middle = values.len() / 2;
-        let n_values = values.len();
-        let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-        let median = if n_values % 2 == 1 {
-            upper
-        } else {
-            let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            lower / 2.0 + upper / 2.0
-        };
-        Self { mean, min, max, std: variance.sqrt(), median }
     }
 }
