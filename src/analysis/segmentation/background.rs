@@ -1,5 +1,8 @@
 //! What the plane looks like where nothing is: background level, noise, and the level above which objects begin.
 
+use rayon::prelude::*;
+
+use super::counts::{count_in_parts, median_bin};
 use super::histogram::Histogram;
 
 /// Levels of background, noise and foreground.
@@ -69,20 +72,12 @@ fn noise_sd(levels: &[u16], width: usize) -> f64 {
     if width <= 2 * LAG {
         return 0.0;
     }
-    let mut counts = vec![0_u32; 1 << 17];
-    let mut n = 0_u64;
     // every second row is as good as all
-    for row in levels.chunks_exact(width).step_by(2) {
+    let counts = count_in_parts(levels.par_chunks_exact(width).step_by(2), 1 << 17, |counts, row| {
         for ((&a, &b), &c) in row.iter().zip(&row[LAG..]).zip(&row[2 * LAG..]) {
             let difference = i32::from(a) + i32::from(c) - 2 * i32::from(b);
             counts[difference.unsigned_abs() as usize] += 1;
         }
-        n += (width - 2 * LAG) as u64;
-    }
-    let mut below = 0_u64;
-    let median = counts.iter().position(|&count| {
-        below += u64::from(count);
-        2 * below >= n
     });
-    median.unwrap_or(0) as f64 / (0.6745 * 6.0_f64.sqrt())
+    median_bin(&counts) as f64 / (0.6745 * 6.0_f64.sqrt())
 }

@@ -1,5 +1,7 @@
 //! Gaussian blur, separable, of a whole plane (into 16-bit levels) and of small patches.
 
+use rayon::prelude::*;
+
 use super::levels::{Levels, Sample, with_samples};
 use super::patch::let_go;
 use crate::formats::plane::Plane;
@@ -55,44 +57,81 @@ pub(super) fn blur_plane(plane: &Plane, levels: &Levels, sigma: f64) -> Vec<u16>
     with_samples!(plane, values => blur_samples(values, plane.width, levels, &Kernel::gaussian(sigma)))
 }
 
+/// Rows that one thread blurs.
+const BAND_ROWS: usize = 128;
+
 fn blur_samples<T: Sample>(values: &[T], width: usize, levels: &Levels, kernel: &Kernel) -> Vec<u16> {
     if values.is_empty() {
         return Vec::new();
     }
-    let height = values.len() / width;
-    let radius = kernel.radius();
-    let n_ring = 2 * radius + 1;
-    let mut ring = vec![0.0_f32; n_ring * width];
-    let mut padded = vec![0.0_f32; width + 2 * radius];
-    let mut sum = vec![0.0_f32; width];
-    let mut out = Vec::with_capacity(values.len());
-    let mut n_filtered = 0;
-    for y in 0..height {
-        while n_filtered <= (y + radius).min(height - 1) {
-            let row = &values[n_filtered * width..(n_filtered + 1) * width];
-            for (level, sample) in padded[radius..].iter_mut().zip(row) {
-                *level = levels.level(sample.value());
+    let mut out = vec![0; values.len()];
+    let bands = out.par_chunks_mut(BAND_ROWS * width).enumerate();
+    bands.for_each_init(
+        || BandBlur::new(width, kernel),
+        |blur, (band, out)| blur.blur(values, levels, band * BAND_ROWS, out),
+    );
+    out
+}
+
+/// Blurs some rows of a plane, with buffers that are used again.
+struct BandBlur<'a> {
+    kernel: &'a Kernel,
+    width: usize,
+    /// The last rows, filtered along the row.
+    ring: Vec<f32>,
+    padded: Vec<f32>,
+    sum: Vec<f32>,
+}
+
+impl<'a> BandBlur<'a> {
+    fn new(width: usize, kernel: &'a Kernel) -> Self {
+        let radius = kernel.radius();
+        let (ring, padded) = (vec![0.0; (2 * radius + 1) * width], vec![0.0; width + 2 * radius]);
+        Self { kernel, width, ring, padded, sum: vec![0.0; width] }
+    }
+
+    /// Blurs the rows from `first` on into `out`.
+    fn blur<T: Sample>(&mut self, values: &[T], levels: &Levels, first: usize, out: &mut [u16]) {
+        let (height, radius) = (values.len() / self.width, self.kernel.radius());
+        let mut n_filtered = first.saturating_sub(radius);
+        for (y, out) in (first..).zip(out.chunks_exact_mut(self.width)) {
+            while n_filtered <= (y + radius).min(height - 1) {
+                self.filter(&values[n_filtered * self.width..][..self.width], levels, n_filtered);
+                n_filtered += 1;
             }
-            let (first, last) = (padded[radius], padded[radius + width - 1]);
-            padded[..radius].fill(first);
-            padded[radius + width..].fill(last);
-            let slot = n_filtered % n_ring;
-            kernel.filter_row(&padded, &mut ring[slot * width..(slot + 1) * width]);
-            n_filtered += 1;
+            self.add_up(y, height);
+            for (out, &level) in out.iter_mut().zip(&self.sum) {
+                // to i32 first: the only conversion that processors do on several numbers at once
+                *out = (level + 0.5) as i32 as u16;
+            }
         }
-        let row_at = |row: usize| &ring[(row % n_ring) * width..][..width];
-        for (sum, value) in sum.iter_mut().zip(row_at(y)) {
-            *sum = kernel.half[0] * value;
+    }
+
+    /// Filters one row into its place in the ring.
+    fn filter<T: Sample>(&mut self, row: &[T], levels: &Levels, y: usize) {
+        let (radius, width) = (self.kernel.radius(), self.width);
+        levels.of_row(row, &mut self.padded[radius..radius + width]);
+        let (first, last) = (self.padded[radius], self.padded[radius + width - 1]);
+        self.padded[..radius].fill(first);
+        self.padded[radius + width..].fill(last);
+        let slot = y % (2 * radius + 1);
+        self.kernel.filter_row(&self.padded, &mut self.ring[slot * width..(slot + 1) * width]);
+    }
+
+    /// Filters along the columns.
+    fn add_up(&mut self, y: usize, height: usize) {
+        let n_ring = 2 * self.kernel.radius() + 1;
+        let row_at = |row: usize| &self.ring[(row % n_ring) * self.width..][..self.width];
+        for (sum, value) in self.sum.iter_mut().zip(row_at(y)) {
+            *sum = self.kernel.half[0] * value;
         }
-        for (k, &weight) in kernel.half.iter().enumerate().skip(1) {
+        for (k, &weight) in self.kernel.half.iter().enumerate().skip(1) {
             let (above, below) = (row_at(y.saturating_sub(k)), row_at((y + k).min(height - 1)));
-            for ((sum, a), b) in sum.iter_mut().zip(above).zip(below) {
+            for ((sum, a), b) in self.sum.iter_mut().zip(above).zip(below) {
                 *sum += weight * (a + b);
             }
         }
-        out.extend(sum.iter().map(|&level| (level + 0.5) as u16));
     }
-    out
 }
 
 /// Blurs patches that are zero outside, with buffers that are used again.

@@ -4,11 +4,14 @@ use super::SegmentationSettings;
 use super::blur::{Kernel, PatchBlur};
 use super::chain::LevelImage;
 use super::distance::DistanceTransform;
-use super::flooding::Flooding;
 use super::patch::{Patch, let_go};
+use super::watershed::Watershed;
 
 /// Heights of the flooded surface per nuclear radius.
 const HEIGHTS_PER_RADIUS: f32 = 1024.0;
+
+/// What the watershed takes at most, with the one that is added.
+const HEIGHT_MAX: f32 = 32_766.0;
 
 /// Blur of the distance and of the intensity, in nuclear radii: what is smaller does not split.
 const DISTANCE_BLUR: f64 = 0.12;
@@ -55,7 +58,7 @@ pub(super) struct Splitter {
     distance: DistanceTransform,
     squared: Vec<u32>,
     blur: PatchBlur,
-    flooding: Flooding,
+    watershed: Watershed,
     shape: Vec<f32>,
     brightness: Vec<f32>,
     surface: Vec<u16>,
@@ -124,12 +127,12 @@ impl Splitter {
         let pixels = self.shape.iter().zip(&self.brightness).zip(&patch.mask);
         self.surface.extend(pixels.map(|((&shape, &brightness), &mask)| {
             let height = (shape + weight * brightness) * HEIGHTS_PER_RADIUS;
-            (height.min(60_000.0) as u16 + 1) * u16::from(mask)
+            (height.min(HEIGHT_MAX) as u16 + 1) * u16::from(mask)
         }));
         let_go(&mut self.shape);
         let_go(&mut self.brightness);
         let depth = (rule.depth as f32 * HEIGHTS_PER_RADIUS) as u16;
-        self.flooding.flood(&self.surface, stride, depth, &mut self.labels)
+        self.watershed.split(&self.surface, stride, depth, &mut self.labels)
     }
 
     /// Takes the rim off each of the patch's `n` nuclei: pixels below `fraction` of its upper quartile, counted from

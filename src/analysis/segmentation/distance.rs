@@ -202,6 +202,8 @@ mod tests {
         patch.draw(&runs, 2, 3);
         let mut squared = Vec::new();
         DistanceTransform::default().squared(&patch, &mut squared);
-        assert!(patch.plane_rows(3).all(|(index, _)| squared[index..index + 3] == [u32::from(FAR).pow(2); 3]));
+        assert!(
+            patch.plane_rows(3).all(|(index, _)| squared[index..index + 3] == [u32::from(FAR).pow(2); 3])
+        );
     }
 }

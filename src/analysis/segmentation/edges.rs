@@ -46,7 +46,8 @@ impl Edges {
         for run in runs {
             let (row, start, end) = (run.row as usize, run.start as usize, run.end as usize);
             let levels = &image.levels[row * image.width..][..image.width];
-            let sum = |from: usize, to: usize| levels[from..to].iter().map(|&level| u32::from(level)).sum::<u32>();
+            let sum =
+                |from: usize, to: usize| levels[from..to].iter().map(|&level| u32::from(level)).sum::<u32>();
             let (n, reach) = inner_and_reach(end - start);
             let outer = |place: usize| (!patch.holds(row, place)).then(|| levels[place]);
             let before = start.checked_sub(reach).and_then(outer);

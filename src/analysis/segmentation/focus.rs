@@ -1,5 +1,9 @@
 //! How sharp a plane is.
 
+use rayon::prelude::*;
+
+use super::counts::{count_in_parts, median_bin};
+
 /// Variance of the Laplacian of `levels`, less what noise alone gives, over `contrast` squared; 0 where there is
 /// no contrast or fewer than 3 rows or columns.
 ///
@@ -12,28 +16,26 @@ pub(super) fn focus(levels: &[u16], width: usize, contrast: f64) -> f64 {
     if width < 3 || levels.len() < 3 * width || contrast <= 0.0 {
         return 0.0;
     }
-    let mut counts = vec![0_u32; 4 << 16];
-    let (mut n, mut sum, mut sum_squared) = (0_u64, 0_i64, 0_u64);
-    let height = levels.len() / width;
     // every second row is as good as all
-    for y in (1..height - 1).step_by(2) {
+    let rows = (1..levels.len() / width - 1).into_par_iter().step_by(2);
+    let laplacians = |y: usize| {
         let [above, here, below] = [y - 1, y, y + 1].map(|row| &levels[row * width..][..width]);
-        for x in 1..width - 1 {
+        (1..width - 1).map(move |x| {
             let around = [above[x], here[x - 1], here[x + 1], below[x]].map(i32::from).iter().sum::<i32>();
-            let laplacian = around - 4 * i32::from(here[x]);
-            counts[laplacian.unsigned_abs() as usize] += 1;
-            sum += i64::from(laplacian);
-            sum_squared += u64::from(laplacian.unsigned_abs()).pow(2);
-        }
-        n += (width - 2) as u64;
-    }
-    let mut below = 0_u64;
-    let median = counts.iter().position(|&count| {
-        below += u64::from(count);
-        2 * below >= n
+            around - 4 * i32::from(here[x])
+        })
+    };
+    let n = rows.len() as f64 * (width - 2) as f64;
+    let counts = count_in_parts(rows.clone(), 4 << 16, |counts, y| {
+        laplacians(y).for_each(|laplacian| counts[laplacian.unsigned_abs() as usize] += 1);
     });
-    let noise_sd = median.unwrap_or(0) as f64 / 0.6745;
-    let mean = sum as f64 / n as f64;
-    let variance = sum_squared as f64 / n as f64 - mean * mean;
+    let sums = rows.map(|y| {
+        let sum = laplacians(y).map(i64::from).sum::<i64>();
+        (sum, laplacians(y).map(|laplacian| u64::from(laplacian.unsigned_abs()).pow(2)).sum::<u64>())
+    });
+    let (sum, sum_squared) = sums.reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let noise_sd = median_bin(&counts) as f64 / 0.6745;
+    let mean = sum as f64 / n;
+    let variance = sum_squared as f64 / n - mean * mean;
     (variance - noise_sd * noise_sd).max(0.0) / (contrast * contrast)
 }

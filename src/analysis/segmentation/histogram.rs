@@ -1,5 +1,9 @@
 //! The histogram of 16-bit levels and what is read from it: quantiles and Otsu's level.
 
+use rayon::prelude::*;
+
+use super::counts::count_in_parts;
+
 /// So many pixels at either end may be outliers.
 const N_OUTLIERS: u64 = 16;
 
@@ -12,21 +16,20 @@ pub(super) struct Histogram {
 impl Histogram {
     /// Counts the levels.
     pub(super) fn of(levels: &[u16]) -> Self {
+        const PART: usize = 1 << 17;
+        const N_LEVELS: usize = 1 << 16;
         // two tables: neighbouring pixels are often equal, and one counter would wait for itself
-        let mut counts = vec![0_u32; 1 << 16];
-        let mut other = vec![0_u32; 1 << 16];
-        let mut pairs = levels.chunks_exact(2);
-        for pair in &mut pairs {
-            counts[usize::from(pair[0])] += 1;
-            other[usize::from(pair[1])] += 1;
-        }
-        for &level in pairs.remainder() {
-            counts[usize::from(level)] += 1;
-        }
-        for (count, more) in counts.iter_mut().zip(other) {
-            *count += more;
-        }
-        Self { counts }
+        let counts = count_in_parts(levels.par_chunks(PART), 2 * N_LEVELS, |counts, levels| {
+            let (even, odd) = counts.split_at_mut(N_LEVELS);
+            let mut pairs = levels.chunks_exact(2);
+            for pair in &mut pairs {
+                even[usize::from(pair[0])] += 1;
+                odd[usize::from(pair[1])] += 1;
+            }
+            pairs.remainder().iter().for_each(|&level| even[usize::from(level)] += 1);
+        });
+        let (even, odd) = counts.split_at(N_LEVELS);
+        Self { counts: even.iter().zip(odd).map(|(a, b)| a + b).collect() }
     }
 
     /// The least level that at least `part` (0 to 1) of the pixels at or below `top` do not exceed.

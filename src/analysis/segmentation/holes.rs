@@ -105,8 +105,12 @@ mod tests {
     /// What is left of the background when everything that joins to the outside was taken away, by repetition.
     fn holes(mask: &[u8], stride: usize) -> Vec<Vec<usize>> {
         let mut ids: Vec<usize> = (0..mask.len()).collect();
-        let is_margin =
-            |pixel: usize| pixel < stride || pixel + stride >= mask.len() || pixel % stride == 0 || pixel % stride == stride - 1;
+        let is_margin = |pixel: usize| {
+            pixel < stride
+                || pixel + stride >= mask.len()
+                || pixel % stride == 0
+                || pixel % stride == stride - 1
+        };
         for _ in 0..mask.len() {
             for pixel in (0..mask.len()).filter(|&pixel| mask[pixel] == 0) {
                 if is_margin(pixel) {

@@ -64,7 +64,8 @@ impl Intensities {
             sum_y += i128::from(row) * (i128::from(run.row) - top as i128);
         }
         let n = self.narrow.len();
-        let variance = (n as i128 * sum_squared - i128::from(sum) * i128::from(sum)) as f64 / (n as f64).powi(2);
+        let variance =
+            (n as i128 * sum_squared - i128::from(sum) * i128::from(sum)) as f64 / (n as f64).powi(2);
         let fold = |f: fn(i32, i32) -> i32| self.narrow.iter().copied().reduce(f).map_or(f64::NAN, f64::from);
         let (min, max) = (fold(i32::min), fold(i32::max));
         let (below, &mut upper, _) = self.narrow.select_nth_unstable(n / 2);

@@ -3,13 +3,15 @@
 //! Level 0 is the least finite sample and level 65 535 the greatest, so the result does not depend on the sample
 //! type nor on an offset. Types of more than 16 bits are clipped where lone outliers would take all the levels.
 
+use rayon::prelude::*;
+
 use crate::formats::plane::Plane;
 
 /// The greatest level.
 pub(super) const LEVEL_MAX: f32 = 65_535.0;
 
 /// A sample as a real number.
-pub(super) trait Sample: Copy {
+pub(super) trait Sample: Copy + Send + Sync {
     /// Whether every value of the type is a whole number of at most 16 bits.
     const IS_NARROW: bool;
     /// The greatest value of the type, where a camera saturates; infinite for real numbers.
@@ -95,19 +97,11 @@ impl Levels {
     }
 
     fn of_values<T: Sample>(values: &[T]) -> Self {
-        let mut low = f64::INFINITY;
-        let mut high = f64::NEG_INFINITY;
-        for value in values.iter().map(|sample| sample.value()) {
-            if value.is_finite() {
-                low = low.min(value);
-                high = high.max(value);
-            }
-        }
-        let (mut n_top, mut n_finite) = (0_usize, 0_usize);
-        for value in values.iter().map(|sample| sample.value()) {
-            n_top += usize::from(value == high);
-            n_finite += usize::from(value.is_finite());
-        }
+        let Range { mut low, mut high, n_finite } = Range::of(values);
+        let is_top = |sample: &&T| {
+            if T::IS_NARROW { f64::from(sample.narrow()) == high } else { sample.value() == high }
+        };
+        let n_top: usize = values.par_chunks(CHUNK).map(|chunk| chunk.iter().filter(is_top).count()).sum();
         if n_finite == 0 {
             (low, high) = (0.0, 0.0);
         }
@@ -127,6 +121,19 @@ impl Levels {
         }
     }
 
+    /// The levels of a row of samples, not rounded.
+    pub(super) fn of_row<T: Sample>(&self, row: &[T], out: &mut [f32]) {
+        if T::IS_NARROW {
+            // whole numbers of 16 bits are exact
+            let (low, per_sample) = (self.low as i32, (1.0 / self.step) as f32);
+            for (level, sample) in out.iter_mut().zip(row) {
+                *level = ((sample.narrow() - low) as f32 * per_sample).min(LEVEL_MAX);
+            }
+        } else {
+            out.iter_mut().zip(row).for_each(|(level, sample)| *level = self.level(sample.value()));
+        }
+    }
+
     /// The level of a sample, not rounded; what is not a finite number is background.
     #[inline]
     pub(super) fn level(&self, value: f64) -> f32 {
@@ -137,6 +144,50 @@ impl Levels {
     /// The sample value of a level.
     pub(super) fn sample(&self, level: f64) -> f64 {
         self.low + self.step * level
+    }
+}
+
+/// Samples that one thread looks through in one go.
+const CHUNK: usize = 1 << 16;
+
+/// Least and greatest finite sample, and how many samples are finite.
+#[derive(Clone, Copy)]
+struct Range {
+    low: f64,
+    high: f64,
+    n_finite: usize,
+}
+
+impl Range {
+    const EMPTY: Self = Self { low: f64::INFINITY, high: f64::NEG_INFINITY, n_finite: 0 };
+
+    fn of<T: Sample>(values: &[T]) -> Self {
+        let of_chunk = if T::IS_NARROW { Self::of_narrow::<T> } else { Self::of_wide::<T> };
+        let join = |a: Self, b: Self| Self {
+            low: a.low.min(b.low),
+            high: a.high.max(b.high),
+            n_finite: a.n_finite + b.n_finite,
+        };
+        values.par_chunks(CHUNK).map(of_chunk).reduce(|| Self::EMPTY, join)
+    }
+
+    fn of_narrow<T: Sample>(values: &[T]) -> Self {
+        let (mut low, mut high) = (i32::MAX, i32::MIN);
+        for value in values.iter().map(|sample| sample.narrow()) {
+            low = low.min(value);
+            high = high.max(value);
+        }
+        Self { low: low.into(), high: high.into(), n_finite: values.len() }
+    }
+
+    fn of_wide<T: Sample>(values: &[T]) -> Self {
+        let mut range = Self::EMPTY;
+        for value in values.iter().map(|sample| sample.value()).filter(|value| value.is_finite()) {
+            range.low = range.low.min(value);
+            range.high = range.high.max(value);
+            range.n_finite += 1;
+        }
+        range
     }
 }
 

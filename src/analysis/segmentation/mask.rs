@@ -104,7 +104,7 @@ impl<'a> Band<'a> {
         // away from the edges the window has one size
         let n = n_rows * (2 * reach + 1) as u32;
         let inner = first..last;
-        let sums = self.before[2 * reach + 1..].iter().zip(&self.before);
+        let sums = self.before.get(2 * reach + 1..).unwrap_or_default().iter().zip(&self.before);
         let pixels = self.mask[inner.clone()].iter_mut().zip(&row[inner]).zip(sums);
         for ((mask, &level), (right, left)) in pixels {
             let is_above = u32::from(level) * n > right.wrapping_sub(*left);

@@ -11,9 +11,9 @@ mod centroids;
 mod chain;
 mod clump;
 mod components;
+mod counts;
 mod distance;
 mod edges;
-mod flooding;
 mod focus;
 mod histogram;
 mod holes;
@@ -29,6 +29,7 @@ mod quality;
 mod region;
 mod settings;
 pub mod table;
+mod watershed;
 
 pub use centroids::Centroids;
 pub use quality::{PlaneQuality, QualityFlag};

@@ -46,8 +46,9 @@ impl Outline {
         self.mask.clear();
         self.mask.resize((bottom - top + 4) * stride, 0);
         for run in runs {
-            let row = (run.row as usize - top + 2) * stride + 2 - left;
-            self.mask[row + run.start as usize..row + run.end as usize].fill(1);
+            let row = (run.row as usize - top + 2) * stride;
+            let [start, end] = [run.start, run.end].map(|column| row + column as usize - left + 2);
+            self.mask[start..end].fill(1);
         }
         self.find_border(stride);
         let (mut n_straight, mut n_diagonal, mut n_corner) = (0, 0, 0);
@@ -67,7 +68,8 @@ impl Outline {
         self.border.resize(self.mask.len(), 0);
         let n = self.mask.len() - 2 * stride - 2;
         let from = |start: usize| &self.mask[start..start + n];
-        let [above, before, here, after, below] = [1, stride, stride + 1, stride + 2, 2 * stride + 1].map(from);
+        let [above, before, here, after, below] =
+            [1, stride, stride + 1, stride + 2, 2 * stride + 1].map(from);
         let sides = above.iter().zip(before).zip(after).zip(below);
         let border = self.border[stride + 1..].iter_mut().zip(here).zip(sides);
         for ((border, here), (((above, before), after), below)) in border {

@@ -160,7 +160,8 @@ impl Sums {
             // sums of x and of x squared below a bound, in closed form
             let sum = |end: i64| end * (end - 1) / 2;
             let sum_squared = |end: i64| i128::from(end - 1) * i128::from(end) * i128::from(2 * end - 1) / 6;
-            let (y, n, x) = (i128::from(run.row) - top as i128, i128::from(n), i128::from(sum(to) - sum(from)));
+            let (y, n, x) =
+                (i128::from(run.row) - top as i128, i128::from(n), i128::from(sum(to) - sum(from)));
             sums.n += n;
             sums.y += y * n;
             sums.yy += y * y * n;

@@ -31,7 +31,8 @@ pub use writer::{Nd2Compression, Nd2Loop, Nd2Objective, Nd2RowLength, Nd2Spec, N
 
 use super::growing::place_of;
 use super::{
-    Channel, Container, FetchedPlane, FormatError, Limits, Metadata, Plane, PlaneDetails, PlaneEntry, Position, Source,
+    Channel, Container, FetchedPlane, FormatError, Limits, Metadata, Plane, PlaneDetails, PlaneEntry,
+    Position, Source,
 };
 use attributes::Attributes;
 use chunks::ChunkMap;

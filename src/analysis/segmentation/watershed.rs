@@ -1,0 +1,172 @@
+//! Splits a surface into the catchment basins of its peaks: h-maxima, markers and watershed at once.
+
+use super::components::root;
+use super::patch::let_go;
+
+/// Splits surfaces, with buffers that are used again.
+#[derive(Debug, Default)]
+pub(super) struct Watershed {
+    /// Where each pixel climbs to; a peak climbs to itself.
+    parents: Vec<u32>,
+    passes: Vec<Pass>,
+}
+
+/// Where two basins touch. Sorted from high to low.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Pass {
+    /// `u16::MAX` less the height of the pass.
+    fall: u16,
+    peaks: [u32; 2],
+}
+
+impl Watershed {
+    /// Labels each pixel above 0 of `surface` with its basin, `1..=n` in raster order of the first pixel, and
+    /// returns `n`. The surface has `stride` pixels a row, heights below 2^15 and a margin of zeros.
+    ///
+    /// Each pixel climbs to its highest neighbour of eight, of equal ones to the first in raster order, up to a peak. Then
+    /// the passes between peaks are taken from high to low: the lower of the two peaks is swallowed by the other one if it
+    /// rises less than `depth` (at least 1) above the pass. What is left are the maxima of dynamics `depth` and their
+    /// catchment basins.
+    ///
+    /// # References
+    /// F. Meyer, Topographic distance and watershed lines, Signal Processing 38 (1994): basins by steepest ascent;
+    /// M. Grimaud, A new measure of contrast: the dynamics, SPIE 1769 (1992).
+    pub(super) fn split(&mut self, surface: &[u16], stride: usize, depth: u16, labels: &mut Vec<u32>) -> u32 {
+        self.climb(surface, stride);
+        if self.find_peaks(surface) > 1 {
+            self.find_passes(surface, stride);
+            self.merge(surface, depth.max(1));
+        }
+        let n = self.number(surface, labels);
+        let_go(&mut self.parents);
+        let_go(&mut self.passes);
+        n
+    }
+
+    /// One step up from every pixel. Plain enough that several pixels are done at once.
+    fn climb(&mut self, surface: &[u16], stride: usize) {
+        self.parents.clear();
+        self.parents.resize(surface.len(), 0);
+        let (n, wide) = (stride - 2, stride as i32);
+        for row in 1..surface.len() / stride - 1 {
+            let [above, here, below] = [row - 1, row, row + 1].map(|row| &surface[row * stride..][..stride]);
+            // neighbours that come before the pixel win against it when they are equal
+            let earlier =
+                [(&above[..n], -wide - 1), (&above[1..], -wide), (&above[2..], 1 - wide), (&here[..n], -1)];
+            let later =
+                [(&here[2..], 1), (&below[..n], wide - 1), (&below[1..], wide), (&below[2..], wide + 1)];
+            let from = row * stride + 1;
+            for (x, parent) in self.parents[from..from + n].iter_mut().enumerate() {
+                let (mut best, mut step) = (i32::from(here[x + 1]) << 1, 0);
+                for (heights, to) in earlier {
+                    let key = i32::from(heights[x]) << 1 | 1;
+                    (best, step) = if key > best { (key, to) } else { (best, step) };
+                }
+                best &= !1;
+                for (heights, to) in later {
+                    let key = i32::from(heights[x]) << 1;
+                    (best, step) = if key > best { (key, to) } else { (best, step) };
+                }
+                *parent = ((from + x) as i32 + step) as u32;
+            }
+        }
+    }
+
+    /// Follows every pixel to its peak; returns how many peaks there are.
+    fn find_peaks(&mut self, surface: &[u16]) -> usize {
+        let mut n = 0;
+        for pixel in (0..surface.len()).filter(|&pixel| surface[pixel] > 0) {
+            let mut peak = pixel as u32;
+            while self.parents[peak as usize] != peak {
+                peak = self.parents[peak as usize];
+            }
+            n += usize::from(peak == pixel as u32);
+            let mut below = pixel as u32;
+            while below != peak {
+                below = std::mem::replace(&mut self.parents[below as usize], peak);
+            }
+        }
+        n
+    }
+
+    /// Collects where pixels of two peaks touch.
+    fn find_passes(&mut self, surface: &[u16], stride: usize) {
+        self.passes.clear();
+        for pixel in (0..surface.len()).filter(|&pixel| surface[pixel] > 0) {
+            let peak = self.parents[pixel];
+            for other in [pixel - stride - 1, pixel - stride, pixel - stride + 1, pixel - 1] {
+                if surface[other] > 0 && self.parents[other] != peak {
+                    let fall = u16::MAX - surface[pixel].min(surface[other]);
+                    let peaks = [peak.min(self.parents[other]), peak.max(self.parents[other])];
+                    self.passes.push(Pass { fall, peaks });
+                }
+            }
+        }
+        self.passes.sort_unstable();
+    }
+
+    fn merge(&mut self, surface: &[u16], depth: u16) {
+        let rank = |peak: u32| (surface[peak as usize], std::cmp::Reverse(peak));
+        for Pass { fall, peaks } in &self.passes {
+            let [a, b] = peaks.map(|peak| root(&mut self.parents, peak));
+            let (low, high) = if rank(a) < rank(b) { (a, b) } else { (b, a) };
+            if low != high && surface[low as usize] - (u16::MAX - fall) < depth {
+                self.parents[low as usize] = high;
+            }
+        }
+    }
+
+    fn number(&mut self, surface: &[u16], labels: &mut Vec<u32>) -> u32 {
+        labels.clear();
+        labels.resize(surface.len(), 0);
+        let mut n = 0;
+        for index in (0..surface.len()).filter(|&index| surface[index] > 0) {
+            let basin = root(&mut self.parents, index as u32) as usize;
+            if labels[basin] == 0 {
+                n += 1;
+                labels[basin] = n;
+            }
+            labels[index] = labels[basin];
+        }
+        n
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(row: &[u16], depth: u16) -> (u32, Vec<u32>) {
+        let stride = row.len() + 2;
+        let mut surface = vec![0; 3 * stride];
+        surface[stride + 1..][..row.len()].copy_from_slice(row);
+        let mut labels = Vec::new();
+        let n = Watershed::default().split(&surface, stride, depth, &mut labels);
+        (n, labels[stride + 1..][..row.len()].to_vec())
+    }
+
+    #[test]
+    fn peaks_are_split_by_the_depth_of_the_pass_between_them() {
+        let row = [1, 5, 9, 6, 4, 7, 3, 8, 2];
+        assert_eq!(split(&row, 1), (3, vec![1, 1, 1, 1, 2, 2, 3, 3, 3]));
+        assert_eq!(split(&row, 4), (2, vec![1, 1, 1, 1, 1, 1, 2, 2, 2]));
+        assert_eq!(split(&row, 5), split(&row, 4));
+        assert_eq!(split(&row, 6), (1, vec![1; 9]));
+    }
+
+    #[test]
+    fn a_plateau_is_one_basin_and_gaps_separate() {
+        assert_eq!(split(&[3, 3, 3, 0, 3, 3], 0), (2, vec![1, 1, 1, 0, 2, 2]));
+        assert_eq!(split(&[0, 0], 1), (0, vec![0, 0]));
+        const TOP: u16 = i16::MAX as u16;
+        assert_eq!(split(&[TOP, 1, TOP], TOP).0, 1);
+    }
+
+    #[test]
+    fn a_plateau_in_the_form_of_a_cup_is_one_basin() {
+        // its two upper ends come first, and neither has an equal neighbour before it
+        let rows = [[0, 0, 0, 0, 0], [0, 3, 1, 3, 0], [0, 3, 3, 3, 0], [0, 0, 0, 0, 0]];
+        let mut labels = Vec::new();
+        assert_eq!(Watershed::default().split(&rows.concat(), 5, 1, &mut labels), 1);
+    }
+}
