@@ -12,7 +12,11 @@ use std::time::Duration;
 
 use scopewatch::formats::nd2::{Nd2Compression, Nd2Loop, Nd2Spec, Nd2Writer};
 use scopewatch::formats::{self, Limits, Plane, Samples};
+use scopewatch::platform::meter::CountingAllocator;
 use scopewatch::units::SampleType;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Sides of the planes, in pixels.
 const SIDES: [u32; 6] = [256, 512, 1024, 2048, 4096, 8192];

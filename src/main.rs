@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use scopewatch::platform::meter::CountingAllocator;
 
-/// Fits tell how much memory they took.
+/// Fits tell how much memory they took, and planes are read at full speed.
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 

@@ -18,6 +18,15 @@ pub(super) struct Inflated {
 /// # Errors
 /// `malformed` when the stream is damaged.
 pub(super) fn inflate(input: &[u8], out: &mut [u8]) -> Result<Inflated, FormatError> {
+    #[cfg(feature = "libdeflate")]
+    if let Ok(n) = libdeflater::Decompressor::new().zlib_decompress(input, out) {
+        return Ok(Inflated { n, ended: true });
+    }
+    // it does not say how far it came: a stream that is longer than `out` or damaged is gone through once more
+    inflate_in_steps(input, out)
+}
+
+fn inflate_in_steps(input: &[u8], out: &mut [u8]) -> Result<Inflated, FormatError> {
     let damaged = |error| FormatError::malformed(format!("damaged deflate data: {error}"));
     let mut inflater = Decompress::new(true);
     loop {
@@ -56,11 +65,16 @@ mod tests {
             let mut packed = encoder.finish().unwrap();
             let half = inflate(&packed[..packed.len() / 2], &mut vec![0; n]);
             assert!(half.is_err() || half.is_ok_and(|half| !half.ended));
+            let mut damaged = packed.clone();
+            *damaged.last_mut().unwrap() ^= 1;
+            assert!(inflate(&damaged, &mut vec![0; n]).is_err(), "the checksum is looked at");
             packed.extend([0; 9]);
             let read = |length: usize| {
-                let mut out = vec![0; length];
+                let [mut out, mut in_steps] = [vec![0; length], vec![0; length]];
                 let inflated = inflate(&packed, &mut out).unwrap();
+                assert_eq!(inflate_in_steps(&packed, &mut in_steps).unwrap(), inflated);
                 assert_eq!(out[..inflated.n], bytes[..inflated.n]);
+                assert_eq!(in_steps, out);
                 inflated
             };
             assert_eq!(read(n), Inflated { n, ended: true });
