@@ -309,7 +309,12 @@ impl Bookkeeping {
         let planes = reader.segmented_planes(claim.file_id)?;
         drop(reader);
         let table = self.tables.table_path(root_name, path);
-        Ok(put_together(&self.tables, claim.file_id, &planes, &table)?)
+        let joined = put_together(&self.tables, claim.file_id, &planes, &table)?;
+        if joined.lost.is_empty() && !planes.is_empty() {
+            let parquet = self.tables.parquet_path(root_name, path);
+            self.tables.renew_parquet(&table, &parquet, !joined.parts.is_empty())?;
+        }
+        Ok(joined)
     }
 
     /// Queues an operation and waits for its commit. A claim that went stale is an item's error; a ledger that cannot

@@ -19,6 +19,7 @@ mod service;
 mod settings;
 mod shutdown;
 mod synth;
+mod tables;
 mod tidy;
 #[cfg(unix)]
 mod torture;

@@ -1,20 +1,21 @@
 //! `scopewatch segment`: where are the nuclei in these files?
 
+mod answer;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use rayon::prelude::*;
-use serde_json::{Value, json};
 
 use crate::analysis::identity::{self, IdentityPatterns};
 use crate::analysis::segmentation::overlay::{self, OverlaySettings};
 use crate::analysis::segmentation::{self, PlaneQuality, Segmentation, SegmentationSettings, table};
 use crate::formats::{self, Limits, Metadata, Plane};
 use crate::paths::RelativePath;
-use crate::reports::write_atomically;
+use crate::reports::{write_atomically, write_parquet_atomically};
 use crate::stages::channels::{self, ChannelChoice};
 use crate::stages::{figures, segmenter};
 use crate::units::PlaneIndex;
@@ -25,7 +26,8 @@ use super::{Exit, Failure, say};
 /// Finds nuclei: a label image, a table of objects and an overlay for each plane of the nuclear channel
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  scopewatch segment plate1/*.tif --out nuclei\n  \
-                        scopewatch segment field.nd2 --channel DAPI --out nuclei --json")]
+                        scopewatch segment field.nd2 --channel DAPI --out nuclei --json\n  \
+                        scopewatch segment plate1/*.tif --out nuclei --table parquet")]
 pub(super) struct SegmentArgs {
     /// Image files
     #[arg(required = true, value_name = "FILE")]
@@ -36,9 +38,21 @@ pub(super) struct SegmentArgs {
     /// The nuclear channel, by its name or its number from 0 [default: chosen by channel names and colours]
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
+    /// How the table of objects is written
+    #[arg(long, value_enum, default_value_t = Table::Csv)]
+    table: Table,
     /// Answer as one JSON object per file
     #[arg(long)]
     json: bool,
+}
+
+/// How the table of objects is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Table {
+    /// NAME.objects.csv
+    Csv,
+    /// The same as NAME.objects.parquet beside it
+    Parquet,
 }
 
 /// What became of one plane.
@@ -48,12 +62,26 @@ struct PlaneResult {
 }
 
 enum Outcome {
-    /// Segmented; the files that were written begin so.
-    Segmented(PlaneQuality, PathBuf),
+    /// Segmented, and written.
+    Segmented(Segmented),
     /// No plane of the nuclear channel.
     PassedOver(String),
     /// The other planes of the file may be well.
     Failed(FileError),
+}
+
+/// What to do with every file.
+struct Order {
+    choice: ChannelChoice,
+    table: Table,
+}
+
+/// What was found on a plane, and where it was written.
+struct Segmented {
+    quality: PlaneQuality,
+    /// How the names of its files begin.
+    stem: PathBuf,
+    has_parquet: bool,
 }
 
 pub(super) fn main(args: &SegmentArgs) -> Result<Exit, Failure> {
@@ -61,19 +89,20 @@ pub(super) fn main(args: &SegmentArgs) -> Result<Exit, Failure> {
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let stems = stems(&args.files);
     let choice = ChannelChoice::parse(args.channel.as_deref().unwrap_or_default());
+    let order = Order { choice, table: args.table };
     let results: Vec<_> = args
         .files
         .par_iter()
         .zip(&stems)
-        .map(|(file, stem)| guarded(|| segment_file(file, &args.out.join(stem), &choice)))
+        .map(|(file, stem)| guarded(|| segment_file(file, &args.out.join(stem), &order)))
         .collect();
     let mut exit = Exit::Done;
     for (file, result) in args.files.iter().zip(results) {
         exit = exit_after(exit, &result);
         if args.json {
-            say(&format!("{}\n", to_json(file, &result)))?;
+            say(&format!("{}\n", answer::to_json(file, &result)))?;
         } else {
-            tell(file, &result)?;
+            answer::tell(file, &result)?;
         }
     }
     Ok(exit)
@@ -121,7 +150,7 @@ fn stems(files: &[PathBuf]) -> Vec<PathBuf> {
         .collect()
 }
 
-fn segment_file(file: &Path, out: &Path, choice: &ChannelChoice) -> Result<Vec<PlaneResult>, FileError> {
+fn segment_file(file: &Path, out: &Path, order: &Order) -> Result<Vec<PlaneResult>, FileError> {
     let patterns = IdentityPatterns::default();
     let mut container = formats::open(Box::new(File::open(file)?), &Limits::default())?;
     let metadata = container.metadata().clone();
@@ -130,7 +159,7 @@ fn segment_file(file: &Path, out: &Path, choice: &ChannelChoice) -> Result<Vec<P
     let mut results = Vec::new();
     for (position, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.missing) {
         let refusal =
-            channels::refusal(choice, (&identity, &metadata), entry.index, entry.n_samples as usize);
+            channels::refusal(&order.choice, (&identity, &metadata), entry.index, entry.n_samples as usize);
         if let Some(reason) = refusal {
             results.push(PlaneResult { index: entry.index, outcome: Outcome::PassedOver(reason) });
             continue;
@@ -143,8 +172,9 @@ fn segment_file(file: &Path, out: &Path, choice: &ChannelChoice) -> Result<Vec<P
         let columns = figures::table_identity(name, &identity, &metadata, entry.index);
         let stem = PathBuf::from(stem);
         let read = container.read_plane(position).map_err(FileError::from);
-        let outcome = match read.and_then(|plane| segment_plane(&plane, &metadata, &columns, &stem)) {
-            Ok(quality) => Outcome::Segmented(quality, stem),
+        let target = Target { columns, stem, table: order.table };
+        let outcome = match read.and_then(|plane| segment_plane(&plane, &metadata, target)) {
+            Ok(segmented) => Outcome::Segmented(segmented),
             Err(error) if entries.len() > 1 => Outcome::Failed(error),
             Err(error) => return Err(error),
         };
@@ -153,23 +183,33 @@ fn segment_file(file: &Path, out: &Path, choice: &ChannelChoice) -> Result<Vec<P
     Ok(results)
 }
 
-fn segment_plane(
-    plane: &Plane,
-    metadata: &Metadata,
-    columns: &[(&'static str, String)],
-    stem: &Path,
-) -> Result<PlaneQuality, FileError> {
+/// Where the results of a plane go, and as what.
+struct Target {
+    /// The identity columns of its table.
+    columns: Vec<(&'static str, String)>,
+    /// How the names of its files begin.
+    stem: PathBuf,
+    table: Table,
+}
+
+fn segment_plane(plane: &Plane, metadata: &Metadata, target: Target) -> Result<Segmented, FileError> {
+    let Target { columns, stem, table } = target;
     let pixel_size_um = metadata.pixel_size_um;
     let Segmentation { labels, objects, quality } =
         segmentation::segment(plane, pixel_size_um, &SegmentationSettings::default())?;
     let columns: Vec<_> = columns.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let overlay = overlay::to_png(plane, &labels, &OverlaySettings::default())?;
-    write(&with_suffix(stem, "overlay.png"), &overlay)?;
-    let table = table::to_csv(&objects, &columns, pixel_size_um);
-    write(&with_suffix(stem, "objects.csv"), table.as_bytes())?;
+    write(&with_suffix(&stem, "overlay.png"), &overlay)?;
+    let csv = table::to_csv(&objects, &columns, pixel_size_um);
+    write(&with_suffix(&stem, "objects.csv"), csv.as_bytes())?;
+    let has_parquet = table == Table::Parquet;
+    if has_parquet {
+        write_parquet_atomically(csv.as_bytes(), &with_suffix(&stem, "objects.parquet"))
+            .map_err(|error| FileError::output(&error))?;
+    }
     let encoded = segmenter::encode_labels(labels, pixel_size_um)?;
-    write(&with_suffix(stem, "labels.tif"), &encoded)?;
-    Ok(quality)
+    write(&with_suffix(&stem, "labels.tif"), &encoded)?;
+    Ok(Segmented { quality, stem, has_parquet })
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
@@ -181,63 +221,6 @@ fn with_suffix(stem: &Path, suffix: &str) -> PathBuf {
     path.push(".");
     path.push(suffix);
     path.into()
-}
-
-fn to_json(file: &Path, result: &Result<Vec<PlaneResult>, FileError>) -> Value {
-    let file = file.display().to_string();
-    match result {
-        Err(error) => json!({ "file": file, "error": error.to_json() }),
-        Ok(planes) => {
-            let planes: Vec<_> = planes
-                .iter()
-                .map(|plane| match &plane.outcome {
-                    Outcome::PassedOver(reason) => {
-                        json!({ "plane": plane.index.to_string(), "nuclei": null, "reason": reason })
-                    }
-                    Outcome::Failed(error) => {
-                        json!({ "plane": plane.index.to_string(), "nuclei": null, "error": error.to_json() })
-                    }
-                    Outcome::Segmented(quality, stem) => json!({
-                        "plane": plane.index.to_string(),
-                        "nuclei": quality.n_objects,
-                        "diameter_median_px": quality.diameter_median_px,
-                        "threshold": quality.threshold,
-                        "background": quality.background,
-                        "focus": quality.focus,
-                        "saturated_fraction": quality.saturated_fraction,
-                        "flags": quality.flags.iter().map(|flag| flag.name()).collect::<Vec<_>>(),
-                        "labels": with_suffix(stem, "labels.tif").display().to_string(),
-                        "objects": with_suffix(stem, "objects.csv").display().to_string(),
-                        "overlay": with_suffix(stem, "overlay.png").display().to_string(),
-                    }),
-                })
-                .collect();
-            json!({ "file": file, "planes": planes })
-        }
-    }
-}
-
-/// Says for people what became of a file: results on stdout, what could not be read on stderr.
-fn tell(file: &Path, result: &Result<Vec<PlaneResult>, FileError>) -> std::io::Result<()> {
-    let file = file.display();
-    let planes = match result {
-        Ok(planes) => planes,
-        Err(error) => {
-            eprintln!("{file}: {}", error.message);
-            return Ok(());
-        }
-    };
-    for PlaneResult { index, outcome } in planes {
-        match outcome {
-            Outcome::Failed(error) => eprintln!("{file} {index}: {}", error.message),
-            Outcome::PassedOver(reason) => say(&format!("{file} {index}: {reason}\n"))?,
-            Outcome::Segmented(quality, stem) => {
-                let written = with_suffix(stem, "*");
-                say(&format!("{file} {index}: {} nuclei -> {}\n", quality.n_objects, written.display()))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

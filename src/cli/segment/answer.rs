@@ -1,0 +1,77 @@
+//! What `scopewatch segment` says, to programs and to people.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cli::file_error::FileError;
+use crate::cli::say;
+use crate::units::PlaneIndex;
+
+use super::{Outcome, PlaneResult, Segmented, with_suffix};
+
+pub(super) fn to_json(file: &Path, result: &Result<Vec<PlaneResult>, FileError>) -> Value {
+    let file = file.display().to_string();
+    match result {
+        Err(error) => json!({ "file": file, "error": error.to_json() }),
+        Ok(planes) => {
+            let planes: Vec<_> = planes
+                .iter()
+                .map(|plane| match &plane.outcome {
+                    Outcome::PassedOver(reason) => {
+                        json!({ "plane": plane.index.to_string(), "nuclei": null, "reason": reason })
+                    }
+                    Outcome::Failed(error) => {
+                        json!({ "plane": plane.index.to_string(), "nuclei": null, "error": error.to_json() })
+                    }
+                    Outcome::Segmented(segmented) => segmented_to_json(plane.index, segmented),
+                })
+                .collect();
+            json!({ "file": file, "planes": planes })
+        }
+    }
+}
+
+fn segmented_to_json(index: PlaneIndex, Segmented { quality, stem, has_parquet }: &Segmented) -> Value {
+    let path = |suffix| with_suffix(stem, suffix).display().to_string();
+    let mut answer = json!({
+        "plane": index.to_string(),
+        "nuclei": quality.n_objects,
+        "diameter_median_px": quality.diameter_median_px,
+        "threshold": quality.threshold,
+        "background": quality.background,
+        "focus": quality.focus,
+        "saturated_fraction": quality.saturated_fraction,
+        "flags": quality.flags.iter().map(|flag| flag.name()).collect::<Vec<_>>(),
+        "labels": path("labels.tif"),
+        "objects": path("objects.csv"),
+        "overlay": path("overlay.png"),
+    });
+    if *has_parquet {
+        answer["parquet"] = path("objects.parquet").into();
+    }
+    answer
+}
+
+/// Says for people what became of a file: results on stdout, what could not be read on stderr.
+pub(super) fn tell(file: &Path, result: &Result<Vec<PlaneResult>, FileError>) -> std::io::Result<()> {
+    let file = file.display();
+    let planes = match result {
+        Ok(planes) => planes,
+        Err(error) => {
+            eprintln!("{file}: {}", error.message);
+            return Ok(());
+        }
+    };
+    for PlaneResult { index, outcome } in planes {
+        match outcome {
+            Outcome::Failed(error) => eprintln!("{file} {index}: {}", error.message),
+            Outcome::PassedOver(reason) => say(&format!("{file} {index}: {reason}\n"))?,
+            Outcome::Segmented(Segmented { quality, stem, .. }) => {
+                let written = with_suffix(stem, "*");
+                say(&format!("{file} {index}: {} nuclei -> {}\n", quality.n_objects, written.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
