@@ -3,6 +3,7 @@
 mod csv;
 mod fits;
 mod objects;
+mod outlines;
 mod parquet;
 mod registrations;
 mod replace;

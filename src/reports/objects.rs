@@ -20,7 +20,7 @@ use crate::units::PlaneIndex;
 pub struct ObjectTables {
     state_dir: PathBuf,
     objects_dir: PathBuf,
-    extras: Extras,
+    pub(super) extras: Extras,
 }
 
 /// What is written beside the CSV table of a container.
@@ -28,6 +28,8 @@ pub struct ObjectTables {
 pub struct Extras {
     /// The table as Parquet.
     pub parquet: bool,
+    /// The outlines of the objects as GeoJSON.
+    pub geojson: bool,
 }
 
 /// The rows of one plane, as one claim of its file has made them.
@@ -65,11 +67,11 @@ impl PartError {
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> PartError {
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> PartError {
     move |source| PartError::Io { path: path.to_owned(), source }
 }
 
-fn remove_if_any(path: &Path) -> Result<(), PartError> {
+pub(super) fn remove_if_any(path: &Path) -> Result<(), PartError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
         _ => Ok(()),
@@ -124,20 +126,31 @@ impl ObjectTables {
     /// # Errors
     /// I/O.
     pub fn write_part(&self, part: Part, csv: &[u8]) -> Result<(), PartError> {
-        let path = self.part_path(part);
-        let write = || match fs::write(&path, csv) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(self.parts_dir())?;
-                fs::write(&path, csv)
-            }
-            written => written,
-        };
-        write().map_err(at(&path))
+        self.write_into_parts(&self.part_path(part), &[csv])
     }
 
-    /// Whether the part of a plane is there and not empty.
+    pub(super) fn write_into_parts(&self, path: &Path, pieces: &[&[u8]]) -> Result<(), PartError> {
+        let create = || match File::create(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(self.parts_dir())?;
+                File::create(path)
+            }
+            created => created,
+        };
+        let write =
+            || create().and_then(|mut file| pieces.iter().try_for_each(|piece| file.write_all(piece)));
+        write().map_err(at(path))
+    }
+
+    /// What is written beside the tables.
+    pub fn extras(&self) -> Extras {
+        self.extras
+    }
+
+    /// Whether the part of a plane is there and not empty, and that of its outlines where they are wanted.
     pub fn has_part(&self, part: Part) -> bool {
-        fs::metadata(self.part_path(part)).is_ok_and(|part| part.len() > 0)
+        let is_there = |path: &Path| fs::metadata(path).is_ok_and(|part| part.len() > 0);
+        is_there(&self.part_path(part)) && (!self.extras.geojson || is_there(&self.outlines_part_path(part)))
     }
 
     /// Where the table of a container stands: names that some file system refuses are escaped.
@@ -150,7 +163,7 @@ impl ObjectTables {
         self.path_beside(root_name, path, ".objects.parquet")
     }
 
-    fn path_beside(&self, root_name: &str, path: &RelativePath, suffix: &str) -> PathBuf {
+    pub(super) fn path_beside(&self, root_name: &str, path: &RelativePath, suffix: &str) -> PathBuf {
         let mut table = self.objects_dir.join(portable(root_name, ""));
         let text = path.to_report();
         let mut names = text.split('/').peekable();
@@ -266,7 +279,10 @@ impl ObjectTables {
     /// # Errors
     /// I/O.
     pub fn remove(&self, parts: &[Part]) -> Result<(), PartError> {
-        parts.iter().try_for_each(|part| remove_if_any(&self.part_path(*part)))
+        let remove = |path: PathBuf| remove_if_any(&path);
+        parts.iter().try_for_each(|part| {
+            remove(self.part_path(*part)).and_then(|()| remove(self.outlines_part_path(*part)))
+        })
     }
 
     /// Makes a part the table; not done, when they lie on different disks.
@@ -399,7 +415,7 @@ mod tests {
     #[test]
     fn the_parquet_form_follows_its_table() {
         let (_folder, plain) = scratch();
-        let wanted = ObjectTables { extras: Extras { parquet: true }, ..plain.clone() };
+        let wanted = ObjectTables { extras: Extras { parquet: true, ..Extras::default() }, ..plain.clone() };
         let path = RelativePath::new("deep/c.tif");
         let (table, parquet) = (wanted.table_path("r", &path), wanted.parquet_path("r", &path));
         wanted.renew_parquet(&table, &parquet, false).unwrap();

@@ -70,7 +70,8 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
 
 /// What is written beside the tables of objects.
 pub(super) fn extras(settings: &Settings) -> Extras {
-    Extras { parquet: settings.segmentation.table == TableFormat::Parquet }
+    let segmentation = &settings.segmentation;
+    Extras { parquet: segmentation.table == TableFormat::Parquet, geojson: segmentation.geojson }
 }
 
 fn keep(keep: Keep) -> segmenter::Keep {

@@ -140,6 +140,8 @@ pub struct SegmentationSettings {
     pub channel: Option<String>,
     /// How tables of objects are written.
     pub table: TableFormat,
+    /// Whether the outlines of objects are written as GeoJSON.
+    pub geojson: bool,
 }
 
 /// How machine, plate and well are named.
@@ -282,6 +284,7 @@ impl TryFrom<RawSettings> for Settings {
                 enabled: segmentation.enabled,
                 channel: non_empty(segmentation.channel),
                 table: segmentation.table,
+                geojson: segmentation.geojson,
             },
             identity: identity.try_into()?,
             log: LogSettings { level: log.level, format: log.format, file: log.file },

@@ -122,6 +122,7 @@ pub(super) struct RawSegmentation {
     pub(super) channel: String,
     #[serde(deserialize_with = "choice")]
     pub(super) table: TableFormat,
+    pub(super) geojson: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,13 +8,14 @@ use crate::cli::file_error::FileError;
 use crate::cli::say;
 use crate::units::PlaneIndex;
 
-use super::{Outcome, PlaneResult, Segmented, with_suffix};
+use super::file::{FileResult, Outcome, PlaneResult, Segmented};
+use super::with_suffix;
 
-pub(super) fn to_json(file: &Path, result: &Result<Vec<PlaneResult>, FileError>) -> Value {
+pub(super) fn to_json(file: &Path, result: &Result<FileResult, FileError>) -> Value {
     let file = file.display().to_string();
     match result {
         Err(error) => json!({ "file": file, "error": error.to_json() }),
-        Ok(planes) => {
+        Ok(FileResult { planes, outlines }) => {
             let planes: Vec<_> = planes
                 .iter()
                 .map(|plane| match &plane.outcome {
@@ -27,7 +28,11 @@ pub(super) fn to_json(file: &Path, result: &Result<Vec<PlaneResult>, FileError>)
                     Outcome::Segmented(segmented) => segmented_to_json(plane.index, segmented),
                 })
                 .collect();
-            json!({ "file": file, "planes": planes })
+            let mut answer = json!({ "file": file, "planes": planes });
+            if !outlines.is_empty() {
+                answer["geojson"] = outlines.iter().map(|path| path.display().to_string()).collect();
+            }
+            answer
         }
     }
 }
@@ -54,10 +59,10 @@ fn segmented_to_json(index: PlaneIndex, Segmented { quality, stem, has_parquet }
 }
 
 /// Says for people what became of a file: results on stdout, what could not be read on stderr.
-pub(super) fn tell(file: &Path, result: &Result<Vec<PlaneResult>, FileError>) -> std::io::Result<()> {
+pub(super) fn tell(file: &Path, result: &Result<FileResult, FileError>) -> std::io::Result<()> {
     let file = file.display();
     let planes = match result {
-        Ok(planes) => planes,
+        Ok(file) => &file.planes,
         Err(error) => {
             eprintln!("{file}: {}", error.message);
             return Ok(());
