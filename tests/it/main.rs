@@ -19,6 +19,7 @@ mod restart;
 mod service;
 mod settings;
 mod shutdown;
+mod stacks;
 mod synth;
 mod tables;
 mod tidy;

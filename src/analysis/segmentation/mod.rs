@@ -25,6 +25,7 @@ mod patch;
 mod quality;
 mod region;
 mod settings;
+pub mod stack;
 pub mod table;
 
 pub use centroids::Centroids;

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::cli::file_error::FileError;
 use crate::cli::say;
-use crate::units::PlaneIndex;
 
 use super::file::{FileResult, Outcome, PlaneResult, Segmented};
 use super::with_suffix;
@@ -20,12 +19,12 @@ pub(super) fn to_json(file: &Path, result: &Result<FileResult, FileError>) -> Va
                 .iter()
                 .map(|plane| match &plane.outcome {
                     Outcome::PassedOver(reason) => {
-                        json!({ "plane": plane.index.to_string(), "nuclei": null, "reason": reason })
+                        json!({ "plane": plane.name, "nuclei": null, "reason": reason })
                     }
                     Outcome::Failed(error) => {
-                        json!({ "plane": plane.index.to_string(), "nuclei": null, "error": error.to_json() })
+                        json!({ "plane": plane.name, "nuclei": null, "error": error.to_json() })
                     }
-                    Outcome::Segmented(segmented) => segmented_to_json(plane.index, segmented),
+                    Outcome::Segmented(segmented) => segmented_to_json(&plane.name, segmented),
                 })
                 .collect();
             let mut answer = json!({ "file": file, "planes": planes });
@@ -37,10 +36,12 @@ pub(super) fn to_json(file: &Path, result: &Result<FileResult, FileError>) -> Va
     }
 }
 
-fn segmented_to_json(index: PlaneIndex, Segmented { quality, stem, has_parquet }: &Segmented) -> Value {
+fn segmented_to_json(name: &str, segmented: &Segmented) -> Value {
+    let Segmented { quality, n_slices, stem, has_parquet } = segmented;
     let path = |suffix| with_suffix(stem, suffix).display().to_string();
     let mut answer = json!({
-        "plane": index.to_string(),
+        "plane": name,
+        "slices": n_slices,
         "nuclei": quality.n_objects,
         "diameter_median_px": quality.diameter_median_px,
         "threshold": quality.threshold,
@@ -68,13 +69,13 @@ pub(super) fn tell(file: &Path, result: &Result<FileResult, FileError>) -> std::
             return Ok(());
         }
     };
-    for PlaneResult { index, outcome } in planes {
+    for PlaneResult { name, outcome } in planes {
         match outcome {
-            Outcome::Failed(error) => eprintln!("{file} {index}: {}", error.message),
-            Outcome::PassedOver(reason) => say(&format!("{file} {index}: {reason}\n"))?,
+            Outcome::Failed(error) => eprintln!("{file} {name}: {}", error.message),
+            Outcome::PassedOver(reason) => say(&format!("{file} {name}: {reason}\n"))?,
             Outcome::Segmented(Segmented { quality, stem, .. }) => {
                 let written = with_suffix(stem, "*");
-                say(&format!("{file} {index}: {} nuclei -> {}\n", quality.n_objects, written.display()))?;
+                say(&format!("{file} {name}: {} nuclei -> {}\n", quality.n_objects, written.display()))?;
             }
         }
     }

@@ -11,18 +11,19 @@ use crate::analysis::segmentation::{
     self, LabelImage, PlaneQuality, Region, Segmentation, SegmentationSettings, table,
 };
 use crate::cli::file_error::FileError;
-use crate::formats::{self, Container, Limits, Plane};
+use crate::formats::{self, Container, Limits, PlaneEntry};
 use crate::paths::RelativePath;
 use crate::reports::{write_atomically, write_parquet_atomically};
 use crate::stages::channels::{self, ChannelChoice};
 use crate::stages::{figures, segmenter};
-use crate::units::PlaneIndex;
 
-use super::{Table, with_suffix};
+use super::stack::{self, Picture};
+use super::{Table, ZChoice, with_suffix};
 
 /// What to do with every file.
 pub(super) struct Order {
     pub(super) channel: ChannelChoice,
+    pub(super) z: ZChoice,
     pub(super) table: Table,
     /// Whether outlines are written.
     pub(super) geojson: bool,
@@ -35,9 +36,10 @@ pub(super) struct FileResult {
     pub(super) outlines: Vec<PathBuf>,
 }
 
-/// What became of one plane.
+/// What became of one plane, or of the picture of a stack.
 pub(super) struct PlaneResult {
-    pub(super) index: PlaneIndex,
+    /// Its place in the file, or that of its stack.
+    pub(super) name: String,
     pub(super) outcome: Outcome,
 }
 
@@ -53,6 +55,8 @@ pub(super) enum Outcome {
 /// What was found on a plane, and where it was written.
 pub(super) struct Segmented {
     pub(super) quality: PlaneQuality,
+    /// Of how many focus steps the picture was made.
+    pub(super) n_slices: usize,
     /// How the names of its files begin.
     pub(super) stem: PathBuf,
     pub(super) has_parquet: bool,
@@ -90,24 +94,41 @@ impl FileWork<'_> {
     fn run(mut self) -> Result<FileResult, FileError> {
         let entries = self.container.planes().to_vec();
         let mut planes = Vec::new();
-        for (place, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.missing) {
-            let container = (&self.identity, self.container.metadata());
-            let n_samples = entry.n_samples as usize;
-            let outcome = match channels::refusal(&self.order.channel, container, entry.index, n_samples) {
-                Some(reason) => Outcome::PassedOver(reason),
-                None => {
-                    let read = self.container.read_plane(place).map_err(FileError::from);
-                    match read.and_then(|plane| self.segment(&plane, entry.index)) {
-                        Ok(segmented) => Outcome::Segmented(segmented),
-                        Err(error) if self.n_planes > 1 => Outcome::Failed(error),
-                        Err(error) => return Err(error),
-                    }
-                }
-            };
-            planes.push(PlaneResult { index: entry.index, outcome });
+        for slices in stack::stacks(&entries, self.order.z) {
+            match self.refusals(&entries, &slices) {
+                refused if refused.is_empty() => planes.push(self.do_stack(&entries, &slices)?),
+                refused => planes.extend(refused),
+            }
         }
         let outlines = self.write_outlines()?;
         Ok(FileResult { planes, outlines })
+    }
+
+    /// Why these slices are not segmented, each; none where they are to be.
+    fn refusals(&self, entries: &[PlaneEntry], slices: &[usize]) -> Vec<PlaneResult> {
+        let container = (&self.identity, self.container.metadata());
+        let refused = slices.iter().filter_map(|slice| {
+            let PlaneEntry { index, n_samples, .. } = entries[*slice];
+            let reason = channels::refusal(&self.order.channel, container, index, n_samples as usize)?;
+            Some(PlaneResult { name: index.to_string(), outcome: Outcome::PassedOver(reason) })
+        });
+        refused.collect()
+    }
+
+    fn do_stack(&mut self, entries: &[PlaneEntry], slices: &[usize]) -> Result<PlaneResult, FileError> {
+        let z = self.order.z;
+        let mut name = stack::name(entries, slices, z);
+        let read = stack::read(&mut *self.container, entries, slices, z);
+        let segmented = read.and_then(|picture| {
+            name.clone_from(&picture.name);
+            self.segment(&picture, slices.len())
+        });
+        let outcome = match segmented {
+            Ok(segmented) => Outcome::Segmented(segmented),
+            Err(error) if self.n_planes > 1 => Outcome::Failed(error),
+            Err(error) => return Err(error),
+        };
+        Ok(PlaneResult { name, outcome })
     }
 
     /// How the names of results begin; `part` is named where the file has several planes.
@@ -115,14 +136,20 @@ impl FileWork<'_> {
         if self.n_planes > 1 { with_suffix(self.out, part) } else { self.out.to_owned() }
     }
 
-    fn segment(&mut self, plane: &Plane, index: PlaneIndex) -> Result<Segmented, FileError> {
-        let stem = self.stem(&index.to_string());
+    fn segment(&mut self, picture: &Picture, n_slices: usize) -> Result<Segmented, FileError> {
+        let Picture { plane, index, name, .. } = picture;
+        let stem = self.stem(name);
         let metadata = self.container.metadata();
         let pixel_size_um = metadata.pixel_size_um;
         let Segmentation { labels, objects, quality } =
             segmentation::segment(plane, pixel_size_um, &SegmentationSettings::default())?;
-        let columns = figures::table_identity(self.name.clone(), &self.identity, metadata, index);
-        let columns: Vec<_> = columns.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let columns = figures::table_identity(self.name.clone(), &self.identity, metadata, *index);
+        // a projection lies at no focus step
+        let is_void = |column: &str| column == "z" && picture.is_projection;
+        let columns: Vec<_> = columns
+            .iter()
+            .map(|(name, value)| (*name, if is_void(name) { "" } else { value.as_str() }))
+            .collect();
         let overlay = overlay::to_png(plane, &labels, &OverlaySettings::default())?;
         write(&with_suffix(&stem, "overlay.png"), &overlay)?;
         let csv = table::to_csv(&objects, &columns, pixel_size_um);
@@ -133,17 +160,18 @@ impl FileWork<'_> {
                 .map_err(|error| FileError::output(&error))?;
         }
         if self.order.geojson {
-            self.add_outlines((&labels, &objects), index);
+            self.add_outlines((&labels, &objects), picture);
         }
         let encoded = segmenter::encode_labels(labels, pixel_size_um)?;
         write(&with_suffix(&stem, "labels.tif"), &encoded)?;
-        Ok(Segmented { quality, stem, has_parquet })
+        Ok(Segmented { quality, n_slices, stem, has_parquet })
     }
 
-    fn add_outlines(&mut self, (labels, objects): (&LabelImage, &[Region]), index: PlaneIndex) {
+    fn add_outlines(&mut self, (labels, objects): (&LabelImage, &[Region]), picture: &Picture) {
+        let index = picture.index;
         let plane = ObjectPlane {
             file: &self.name,
-            name: &index.to_string(),
+            name: &picture.name,
             index,
             pixel_size_um: self.container.metadata().pixel_size_um,
         };

@@ -2,6 +2,7 @@
 
 mod answer;
 mod file;
+mod stack;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ use file::{FileResult, Order, Outcome, PlaneResult, segment_file};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  scopewatch segment plate1/*.tif --out nuclei\n  \
                         scopewatch segment field.nd2 --channel DAPI --out nuclei --json\n  \
-                        scopewatch segment plate1/*.tif --out nuclei --table parquet")]
+                        scopewatch segment plate1/*.tif --out nuclei --table parquet --geojson\n  \
+                        scopewatch segment stack.nd2 --z max --out nuclei")]
 pub(super) struct SegmentArgs {
     /// Image files
     #[arg(required = true, value_name = "FILE")]
@@ -31,6 +33,9 @@ pub(super) struct SegmentArgs {
     /// The nuclear channel, by its name or its number from 0 [default: chosen by channel names and colours]
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
+    /// Which focus steps of a stack within a file are segmented, for each time, position and channel
+    #[arg(long, value_enum, default_value_t = ZChoice::Each)]
+    z: ZChoice,
     /// How the table of objects is written
     #[arg(long, value_enum, default_value_t = Table::Csv)]
     table: Table,
@@ -40,6 +45,17 @@ pub(super) struct SegmentArgs {
     /// Answer as one JSON object per file
     #[arg(long)]
     json: bool,
+}
+
+/// Which focus steps of a stack are segmented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ZChoice {
+    /// Each one, by itself
+    Each,
+    /// Their maximum projection: NAME.t0p0zmaxc0.*
+    Max,
+    /// The one that is best in focus
+    Focus,
 }
 
 /// How the table of objects is written.
@@ -56,7 +72,7 @@ pub(super) fn main(args: &SegmentArgs) -> Result<Exit, Failure> {
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let stems = stems(&args.files);
     let channel = ChannelChoice::parse(args.channel.as_deref().unwrap_or_default());
-    let order = Order { channel, table: args.table, geojson: args.geojson };
+    let order = Order { channel, z: args.z, table: args.table, geojson: args.geojson };
     let results: Vec<_> = args
         .files
         .par_iter()
