@@ -48,6 +48,7 @@ fn segmented_to_json(name: &str, segmented: &Segmented) -> Value {
         "background": quality.background,
         "focus": quality.focus,
         "saturated_fraction": quality.saturated_fraction,
+        "debris": quality.n_debris,
         "flags": quality.flags.iter().map(|flag| flag.name()).collect::<Vec<_>>(),
         "labels": path("labels.tif"),
         "objects": path("objects.csv"),
