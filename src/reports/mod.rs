@@ -3,6 +3,8 @@
 mod csv;
 mod fits;
 mod objects;
+mod outlines;
+mod parquet;
 mod registrations;
 mod replace;
 mod tables;
@@ -10,7 +12,7 @@ mod tail;
 mod writer;
 
 pub use fits::fit_fields;
-pub use objects::{ObjectTables, Part, PartError, write_atomically};
+pub use objects::{Extras, ObjectTables, Part, PartError, write_atomically, write_parquet_atomically};
 pub use tables::{CurrentTables, TableError, next_refresh};
 pub use writer::{ReportNotice, ReportOptions, ReportWriter};
 

@@ -1,4 +1,5 @@
-//! Object tables: one CSV part per plane while a container is worked on, joined into one table per container.
+//! Object tables: one CSV part per plane while a container is worked on, joined into one table per container; where it
+//! is wanted, with its Parquet form beside it.
 //!
 //! Parts are not synced, for speed: after a power loss a part may be empty or gone. That is noticed
 //! ([`ObjectTables::has_part`], [`PartError::Damaged`]), and the plane is done again. A part carries the claim in which
@@ -9,6 +10,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::parquet::write_parquet;
 use super::replace::Replacement;
 use crate::paths::RelativePath;
 use crate::units::PlaneIndex;
@@ -18,6 +20,16 @@ use crate::units::PlaneIndex;
 pub struct ObjectTables {
     state_dir: PathBuf,
     objects_dir: PathBuf,
+    pub(super) extras: Extras,
+}
+
+/// What is written beside the CSV table of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extras {
+    /// The table as Parquet.
+    pub parquet: bool,
+    /// The outlines of the objects as GeoJSON.
+    pub geojson: bool,
 }
 
 /// The rows of one plane, as one claim of its file has made them.
@@ -55,11 +67,11 @@ impl PartError {
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> PartError {
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> PartError {
     move |source| PartError::Io { path: path.to_owned(), source }
 }
 
-fn remove_if_any(path: &Path) -> Result<(), PartError> {
+pub(super) fn remove_if_any(path: &Path) -> Result<(), PartError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
         _ => Ok(()),
@@ -79,10 +91,23 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), PartError> {
     write().map_err(at(path))
 }
 
+/// Writes the Parquet form of a CSV table that is whole; its name stands for all of it or for nothing.
+///
+/// # Errors
+/// I/O, with the path; a table that is none.
+pub fn write_parquet_atomically(table: &[u8], path: &Path) -> Result<(), PartError> {
+    let write = || {
+        let mut file = Replacement::create(path)?;
+        write_parquet(table, file.file())?;
+        file.put_in_place_unsynced()
+    };
+    write().map_err(at(path))
+}
+
 impl ObjectTables {
     /// Takes the two folders; nothing is created before it is needed.
-    pub fn new(state_dir: impl Into<PathBuf>, objects_dir: impl Into<PathBuf>) -> Self {
-        Self { state_dir: state_dir.into(), objects_dir: objects_dir.into() }
+    pub fn new(state_dir: impl Into<PathBuf>, objects_dir: impl Into<PathBuf>, extras: Extras) -> Self {
+        Self { state_dir: state_dir.into(), objects_dir: objects_dir.into(), extras }
     }
 
     /// Where the part of a plane stands.
@@ -101,29 +126,49 @@ impl ObjectTables {
     /// # Errors
     /// I/O.
     pub fn write_part(&self, part: Part, csv: &[u8]) -> Result<(), PartError> {
-        let path = self.part_path(part);
-        let write = || match fs::write(&path, csv) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(self.parts_dir())?;
-                fs::write(&path, csv)
-            }
-            written => written,
-        };
-        write().map_err(at(&path))
+        self.write_into_parts(&self.part_path(part), &[csv])
     }
 
-    /// Whether the part of a plane is there and not empty.
+    pub(super) fn write_into_parts(&self, path: &Path, pieces: &[&[u8]]) -> Result<(), PartError> {
+        let create = || match File::create(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(self.parts_dir())?;
+                File::create(path)
+            }
+            created => created,
+        };
+        let write =
+            || create().and_then(|mut file| pieces.iter().try_for_each(|piece| file.write_all(piece)));
+        write().map_err(at(path))
+    }
+
+    /// What is written beside the tables.
+    pub fn extras(&self) -> Extras {
+        self.extras
+    }
+
+    /// Whether the part of a plane is there and not empty, and that of its outlines where they are wanted.
     pub fn has_part(&self, part: Part) -> bool {
-        fs::metadata(self.part_path(part)).is_ok_and(|part| part.len() > 0)
+        let is_there = |path: &Path| fs::metadata(path).is_ok_and(|part| part.len() > 0);
+        is_there(&self.part_path(part)) && (!self.extras.geojson || is_there(&self.outlines_part_path(part)))
     }
 
     /// Where the table of a container stands: names that some file system refuses are escaped.
     pub fn table_path(&self, root_name: &str, path: &RelativePath) -> PathBuf {
+        self.path_beside(root_name, path, ".objects.csv")
+    }
+
+    /// Where the Parquet form of the table of a container stands.
+    pub fn parquet_path(&self, root_name: &str, path: &RelativePath) -> PathBuf {
+        self.path_beside(root_name, path, ".objects.parquet")
+    }
+
+    pub(super) fn path_beside(&self, root_name: &str, path: &RelativePath, suffix: &str) -> PathBuf {
         let mut table = self.objects_dir.join(portable(root_name, ""));
         let text = path.to_report();
         let mut names = text.split('/').peekable();
         while let Some(name) = names.next() {
-            table.push(portable(name, if names.peek().is_none() { ".objects.csv" } else { "" }));
+            table.push(portable(name, if names.peek().is_none() { suffix } else { "" }));
         }
         table
     }
@@ -145,15 +190,15 @@ impl ObjectTables {
 
     /// Joins `parts`, in their order, under one header into the table of their container. With no parts nothing is
     /// written. Parts stay until [`Self::remove`], so that joining can be repeated until the ledger knows of it. A single
-    /// part becomes the table itself: its content is synced and it is renamed, and the name is made last by whatever is
-    /// synced next on that disk, such as the ledger's commit.
+    /// part becomes the table itself, where nothing else is made of it: its content is synced and it is renamed, and the
+    /// name is made last by whatever is synced next on that disk, such as the ledger's commit.
     ///
     /// # Errors
     /// [`PartError::Damaged`] names the first plane whose part cannot be used; nothing is changed then.
     pub fn concatenate(&self, parts: &[Part], table: &Path) -> Result<(), PartError> {
         match parts {
             [] => return Ok(()),
-            [part] if self.move_part(*part, table)? => return Ok(()),
+            [part] if self.extras == Extras::default() && self.move_part(*part, table)? => return Ok(()),
             _ => {}
         }
         let mut joined = Replacement::create(table).map_err(at(table))?;
@@ -204,12 +249,40 @@ impl ObjectTables {
         Ok(true)
     }
 
+    /// Makes the Parquet form at `parquet` what it has to be beside the CSV table at `table`: written from it where it is
+    /// wanted and the table `is_new` or it is not there, gone where it is not wanted and the table is new. To be called
+    /// before parts are removed, so that it can be repeated with the joining.
+    ///
+    /// # Errors
+    /// I/O; a table that is none.
+    pub fn renew_parquet(&self, table: &Path, parquet: &Path, is_new: bool) -> Result<(), PartError> {
+        if !self.extras.parquet {
+            return if is_new { remove_if_any(parquet) } else { Ok(()) };
+        }
+        if !is_new && parquet.exists() {
+            return Ok(());
+        }
+        let csv = match File::open(table) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => BufReader::new(opened.map_err(at(table))?),
+        };
+        let write = || {
+            let mut file = Replacement::create(parquet)?;
+            write_parquet(csv, file.file())?;
+            file.put_in_place()
+        };
+        write().map_err(at(parquet))
+    }
+
     /// Removes parts that were joined.
     ///
     /// # Errors
     /// I/O.
     pub fn remove(&self, parts: &[Part]) -> Result<(), PartError> {
-        parts.iter().try_for_each(|part| remove_if_any(&self.part_path(*part)))
+        let remove = |path: PathBuf| remove_if_any(&path);
+        parts.iter().try_for_each(|part| {
+            remove(self.part_path(*part)).and_then(|()| remove(self.outlines_part_path(*part)))
+        })
     }
 
     /// Makes a part the table; not done, when they lie on different disks.
@@ -334,8 +407,38 @@ mod tests {
 
     fn scratch() -> (tempfile::TempDir, ObjectTables) {
         let folder = tempfile::tempdir().unwrap();
-        let tables = ObjectTables::new(folder.path().join("state"), folder.path().join("objects"));
+        let tables =
+            ObjectTables::new(folder.path().join("state"), folder.path().join("objects"), Extras::default());
         (folder, tables)
+    }
+
+    #[test]
+    fn the_parquet_form_follows_its_table() {
+        let (_folder, plain) = scratch();
+        let wanted = ObjectTables { extras: Extras { parquet: true, ..Extras::default() }, ..plain.clone() };
+        let path = RelativePath::new("deep/c.tif");
+        let (table, parquet) = (wanted.table_path("r", &path), wanted.parquet_path("r", &path));
+        wanted.renew_parquet(&table, &parquet, false).unwrap();
+        assert!(!parquet.exists(), "there is no table");
+        let only = part(7, 3, 0);
+        wanted.write_part(only, b"label\n1\n").unwrap();
+        wanted.concatenate(&[only], &table).unwrap();
+        assert!(wanted.has_part(only), "the part stays until both are there");
+        wanted.renew_parquet(&table, &parquet, true).unwrap();
+        let first = fs::read(&parquet).unwrap();
+        assert!(first.starts_with(b"PAR1") && first.ends_with(b"PAR1"));
+        fs::write(&table, "label\n1\n2\n").unwrap();
+        wanted.renew_parquet(&table, &parquet, false).unwrap();
+        assert_eq!(fs::read(&parquet).unwrap(), first, "a table that stands is not read");
+        wanted.renew_parquet(&table, &parquet, true).unwrap();
+        assert_ne!(fs::read(&parquet).unwrap(), first);
+        fs::write(&table, "label\nx\n").unwrap();
+        assert!(wanted.renew_parquet(&table, &parquet, true).is_err());
+        plain.renew_parquet(&table, &parquet, false).unwrap();
+        assert!(parquet.exists(), "it still says what its table says");
+        plain.renew_parquet(&table, &parquet, true).unwrap();
+        assert!(!parquet.exists(), "an old one beside a new table would mislead");
+        assert_eq!(fs::read_dir(table.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
     }
 
     #[test]

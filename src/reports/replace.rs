@@ -1,7 +1,7 @@
 //! Files that appear at once: written under a temporary name in the same folder, then renamed.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::tail::sync_folder;
@@ -43,6 +43,16 @@ impl Replacement {
         fs::rename(&self.temporary, &self.path)?;
         self.is_in_place = true;
         Ok(())
+    }
+}
+
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -127,7 +127,7 @@ impl Service {
         let io =
             IoPool::new(NonZeroUsize::new(task.settings.resources.io_workers).unwrap_or(NonZeroUsize::MIN));
         let state_dir = output.join("state");
-        let tables = ObjectTables::new(&state_dir, output.join("objects"));
+        let tables = ObjectTables::new(&state_dir, output.join("objects"), plan::extras(&task.settings));
         let attempts_max = if task.once { 1 } else { task.settings.pipeline.attempts_max };
         let reader = LedgerReader::open(&state_dir)?;
         // whoever scans finished folders wants it now

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::paths::Root;
 use crate::pipeline::Plan;
-use crate::settings::{Keep, Settings};
+use crate::reports::Extras;
+use crate::settings::{Keep, Settings, TableFormat};
 use crate::stages::channels::ChannelChoice;
 use crate::stages::settler::{self, GrowingSettings, Patience};
 use crate::stages::watcher::{self, FileFilter, WatchedRoot};
@@ -65,6 +66,12 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
             picture_bytes_max: output.label_disk_budget_bytes,
         },
     }
+}
+
+/// What is written beside the tables of objects.
+pub(super) fn extras(settings: &Settings) -> Extras {
+    let segmentation = &settings.segmentation;
+    Extras { parquet: segmentation.table == TableFormat::Parquet, geojson: segmentation.geojson }
 }
 
 fn keep(keep: Keep) -> segmenter::Keep {

@@ -138,6 +138,10 @@ pub struct SegmentationSettings {
     pub enabled: bool,
     /// The nuclear channel by name or number; `None` chooses by names and colours.
     pub channel: Option<String>,
+    /// How tables of objects are written.
+    pub table: TableFormat,
+    /// Whether the outlines of objects are written as GeoJSON.
+    pub geojson: bool,
 }
 
 /// How machine, plate and well are named.
@@ -180,6 +184,16 @@ impl Keep {
     pub fn or(self, automatic: Self) -> Self {
         if self == Self::Auto { automatic } else { self }
     }
+}
+
+/// How tables of objects are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableFormat {
+    /// As CSV.
+    Csv,
+    /// As CSV, with the same as Parquet beside it.
+    Parquet,
 }
 
 /// Severity of a message.
@@ -269,6 +283,8 @@ impl TryFrom<RawSettings> for Settings {
             segmentation: SegmentationSettings {
                 enabled: segmentation.enabled,
                 channel: non_empty(segmentation.channel),
+                table: segmentation.table,
+                geojson: segmentation.geojson,
             },
             identity: identity.try_into()?,
             log: LogSettings { level: log.level, format: log.format, file: log.file },

@@ -4,7 +4,7 @@
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer};
 
-use super::{Keep, LogFormat, LogLevel};
+use super::{Keep, LogFormat, LogLevel, TableFormat};
 
 /// Smallest and largest value of every numeric key; the unit is the last word of the key.
 pub(super) const RANGES: &[(&str, u64, u64)] = &[
@@ -120,6 +120,9 @@ pub(super) struct RawPipeline {
 pub(super) struct RawSegmentation {
     pub(super) enabled: bool,
     pub(super) channel: String,
+    #[serde(deserialize_with = "choice")]
+    pub(super) table: TableFormat,
+    pub(super) geojson: bool,
 }
 
 #[derive(Debug, Deserialize)]

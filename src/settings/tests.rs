@@ -41,7 +41,9 @@ fn defaults_are_what_the_documentation_promises() {
     assert_eq!(settings.pixel_sizes, PixelSizes::default());
     assert_eq!((settings.pipeline.attempts_max, settings.pipeline.interruptions_max), (3, 10));
     assert_eq!(settings.pipeline.drain_timeout, Duration::from_secs(25));
-    assert_eq!(settings.segmentation, SegmentationSettings { enabled: true, channel: None });
+    let segmentation =
+        SegmentationSettings { enabled: true, channel: None, table: TableFormat::Csv, geojson: false };
+    assert_eq!(settings.segmentation, segmentation);
     assert_eq!(settings.identity.host, None);
     let log = LogSettings { level: LogLevel::Info, format: LogFormat::Text, file: true };
     assert_eq!(settings.log, log);

@@ -308,8 +308,20 @@ impl Bookkeeping {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let planes = reader.segmented_planes(claim.file_id)?;
         drop(reader);
-        let table = self.tables.table_path(root_name, path);
-        Ok(put_together(&self.tables, claim.file_id, &planes, &table)?)
+        let (tables, table) = (&self.tables, self.tables.table_path(root_name, path));
+        let joined = put_together(tables, claim.file_id, &planes, &table)?;
+        if !joined.lost.is_empty() || planes.is_empty() {
+            return Ok(joined);
+        }
+        tables.renew_parquet(&table, &tables.parquet_path(root_name, path), !joined.parts.is_empty())?;
+        if joined.parts.is_empty() {
+            return Ok(joined);
+        }
+        let outlines = |position| tables.outlines_path(root_name, path, position);
+        match tables.join_outlines(claim.file_id, &planes, outlines)? {
+            lost if lost.is_empty() => Ok(joined),
+            lost => Ok(Joined::lost(lost)),
+        }
     }
 
     /// Queues an operation and waits for its commit. A claim that went stale is an item's error; a ledger that cannot

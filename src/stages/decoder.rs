@@ -153,8 +153,8 @@ impl Stage for Decoder {
 fn bytes_needed(entry: &PlaneEntry, segmented: bool) -> u64 {
     let (height, width) = (entry.height as usize, entry.width as usize);
     let scratch = if segmented {
-        // label image, its 16-bit form, overlay picture and their encoded forms
-        const OUTPUT_BYTES_PER_PIXEL: u64 = 16;
+        // label image, its 16-bit form, overlay picture, table, outlines and their encoded forms
+        const OUTPUT_BYTES_PER_PIXEL: u64 = 32;
         let outputs = (height as u64).saturating_mul(width as u64).saturating_mul(OUTPUT_BYTES_PER_PIXEL);
         segmentation::scratch_bytes(height, width).max(outputs)
     } else {

@@ -53,6 +53,7 @@ pub(super) fn of_plane(image: &HashedImage) -> Map<String, Value> {
             "foreground_fraction": quality.foreground_fraction,
             "focus": quality.focus,
             "saturated_fraction": quality.saturated_fraction,
+            "debris": quality.n_debris,
             "flags": quality.flags.iter().map(|flag| flag.name()).collect::<Vec<_>>(),
         })),
     });

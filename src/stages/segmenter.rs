@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::actor::{Charged, CpuPool, IoPool, Stage, StageCounters, StageError, StageOutbox};
 use crate::analysis::hashing;
+use crate::analysis::segmentation::geojson::{self, ObjectPlane};
 use crate::analysis::segmentation::overlay::{self, OverlaySettings};
 use crate::analysis::segmentation::{
     self, Centroids, LabelImage, Segmentation, SegmentationError, SegmentationSettings, table,
@@ -74,6 +75,7 @@ struct Order {
 /// The files that one plane leaves behind.
 struct Products {
     table: String,
+    outlines: Option<String>,
     pictures: Vec<(PathBuf, Vec<u8>)>,
 }
 
@@ -189,6 +191,9 @@ impl Products {
         for (path, bytes) in &self.pictures {
             write_atomically(path, bytes)?;
         }
+        if let Some(outlines) = &self.outlines {
+            tables.write_outlines_part(part, outlines)?;
+        }
         tables.write_part(part, self.table.as_bytes())
     }
 }
@@ -202,10 +207,19 @@ fn make(
     let Segmentation { labels, objects, quality } =
         segmentation::segment(&image.plane, pixel_size_um, &order.method)?;
     let name = image.ticket.path.to_report();
+    let outlines = tables.extras().geojson.then(|| {
+        let plane = ObjectPlane {
+            file: &format!("{}/{name}", image.ticket.root.name),
+            name: &image.index.to_string(),
+            index: image.index,
+            pixel_size_um,
+        };
+        geojson::features(&labels, &objects, &plane)
+    });
     let identity = figures::table_identity(name, &image.file.identity, &image.file.metadata, image.index);
     let identity: Vec<_> = identity.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let mut products =
-        Products { table: table::to_csv(&objects, &identity, pixel_size_um), pictures: Vec::new() };
+    let table = table::to_csv(&objects, &identity, pixel_size_um);
+    let mut products = Products { table, outlines, pictures: Vec::new() };
     let path = |kind| tables.picture_path(&image.ticket.root.name, &image.ticket.path, (image.index, kind));
     if order.overlay_wanted {
         let png = overlay::to_png(&image.plane, &labels, &OverlaySettings::default())?;

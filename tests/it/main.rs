@@ -11,6 +11,7 @@ mod flow;
 mod growing;
 mod look_alikes;
 mod orders;
+mod outlines;
 mod registration;
 mod reports;
 mod restart;
@@ -18,7 +19,9 @@ mod restart;
 mod service;
 mod settings;
 mod shutdown;
+mod stacks;
 mod synth;
+mod tables;
 mod tidy;
 #[cfg(unix)]
 mod torture;

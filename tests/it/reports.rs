@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use scopewatch::formats::{Plane, Samples};
+use serde_json::json;
+
 use crate::support::{Sandbox, field, tiff};
 
 #[test]
@@ -43,4 +46,31 @@ fn tables_escape_what_a_spreadsheet_would_run() {
         assert!(names.contains(&name.to_owned()), "{names:?}");
     }
     assert_eq!(names.len(), 5, "no temporary file is left: {names:?}");
+}
+
+#[test]
+fn a_plane_tells_whether_it_can_be_trusted() {
+    let sandbox = Sandbox::new();
+    sandbox.drop_file("a.tif", &tiff(&field(1)));
+    let black = Plane { samples: Samples::Uint16(vec![100; 96 * 128]), ..field(1) };
+    sandbox.drop_file("b.tif", &tiff(&black));
+    sandbox.scan(&[]);
+    let lines = sandbox.lines("planes");
+    let line = |file: &str| lines.iter().find(|line| line["file"] == file).unwrap();
+    let measures = ["diameter_median_px", "threshold", "background", "foreground_fraction", "focus"];
+    for key in measures {
+        assert!(line("a.tif")[key].as_f64().unwrap() > 0.0, "{key}: {}", line("a.tif"));
+    }
+    for key in ["saturated_fraction", "debris"] {
+        assert_eq!(line("a.tif")[key].as_f64(), Some(0.0), "{key}: {}", line("a.tif"));
+    }
+    assert!((4..=7).contains(&line("a.tif")["nuclei"].as_u64().unwrap()));
+    assert_eq!(line("a.tif")["flags"], json!([]));
+    assert_eq!((&line("b.tif")["nuclei"], &line("b.tif")["threshold"]), (&json!(0), &json!(null)));
+    let flags = line("b.tif")["flags"].as_array().unwrap();
+    assert!(flags.contains(&json!("no_objects")) && flags.contains(&json!("below_noise")), "{flags:?}");
+    let table = sandbox.table("planes.csv");
+    let header: Vec<_> = table.lines().next().unwrap().split(',').collect();
+    let others = ["nuclei", "debris", "diameter_median_um", "saturated_fraction", "flags"];
+    assert!(measures.iter().chain(&others).all(|name| header.contains(name)), "{header:?}");
 }

@@ -8,7 +8,7 @@ use super::hull::hull_area;
 use super::intensity::Intensities;
 use super::label_runs::LabelRuns;
 use super::levels::{Sample, with_samples};
-use super::outline::Outline;
+use super::perimeter::Perimeter;
 use crate::formats::plane::Plane;
 
 /// One object, measured as scikit-image's `regionprops` does. Lengths are in pixels, intensities in the units of
@@ -77,7 +77,7 @@ pub fn measure(plane: &Plane, labels: &LabelImage) -> Vec<Region> {
 /// Measures objects one after the other, with buffers that are used again.
 #[derive(Debug, Default)]
 struct Measurer {
-    outline: Outline,
+    perimeter: Perimeter,
     intensities: Intensities,
     /// First and last column of each row, in the box.
     spans: Vec<[i64; 2]>,
@@ -122,7 +122,7 @@ impl Measurer {
             orientation: shape.orientation,
             solidity: n / hull_area(&self.spans) as f64,
             extent: n / ((bottom - top) * (right - left)) as f64,
-            perimeter: self.outline.perimeter(runs, bbox),
+            perimeter: self.perimeter.measure(runs, bbox),
             equivalent_diameter_area: (4.0 * n / std::f64::consts::PI).sqrt(),
             intensity_mean: intensity.mean,
             intensity_min: intensity.min,

@@ -50,6 +50,29 @@ pub const COLUMNS_UM: [&str; 13] = [
     "equivalent_diameter_area_um",
 ];
 
+/// What the cells of a column hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnType {
+    /// Text.
+    Text,
+    /// A whole number.
+    Whole,
+    /// A real number.
+    Real,
+    /// `true` or `false`.
+    Flag,
+}
+
+/// What a column of this name holds; what is no measure is identity, and that is text but for time and focus step.
+pub fn column_type(name: &str) -> ColumnType {
+    match name {
+        "t" | "z" | "label" | "area" | "bbox-0" | "bbox-1" | "bbox-2" | "bbox-3" => ColumnType::Whole,
+        "touches_border" => ColumnType::Flag,
+        _ if COLUMNS.contains(&name) || COLUMNS_UM.contains(&name) => ColumnType::Real,
+        _ => ColumnType::Text,
+    }
+}
+
 /// The table of one plane: a header line and one line per object, each ended by a line feed.
 ///
 /// `identity` are the leading columns as (name, value); their cells are escaped by [`text_cell`]. A measure that
