@@ -11,6 +11,7 @@ mod flow;
 mod growing;
 mod look_alikes;
 mod orders;
+mod region_table;
 mod registration;
 mod reports;
 mod restart;

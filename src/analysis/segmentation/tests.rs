@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::formats::plane::Samples;
 
+mod regions;
+
 /// A plane being drawn: levels as real numbers.
 #[derive(Clone)]
 struct Canvas {
