@@ -6,6 +6,7 @@ use super::*;
 use crate::formats::plane::Samples;
 
 mod regions;
+mod symmetry;
 
 /// A plane being drawn: levels as real numbers.
 #[derive(Clone)]
