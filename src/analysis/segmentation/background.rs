@@ -28,7 +28,8 @@ impl Background {
     /// quantisation allows.
     pub(super) fn of(levels: &[u16], width: usize, noise_floor: f64) -> Self {
         let histogram = Histogram::of(levels);
-        let noise_sd = noise_sd(levels, width).max(noise_floor);
+        let top = histogram.otsu_below(u16::MAX).unwrap_or(u16::MAX);
+        let noise_sd = noise_sd(levels, width, top).max(noise_floor);
         let within = |top: u16| {
             let otsu = histogram.otsu_below(top);
             let level = f64::from(histogram.quantile_below(0.5, otsu.unwrap_or(top)));
@@ -63,22 +64,32 @@ impl Background {
 /// Pixels between the three of a second difference: so far that the blur does not make them alike.
 const LAG: usize = 4;
 
-/// Robust standard deviation of the noise: the median absolute second difference `a - 2b + c` along the rows, over
-/// `0.6745 sqrt(6)`. Slopes cancel; edges are few.
-fn noise_sd(levels: &[u16], width: usize) -> f64 {
-    if width <= 2 * LAG {
-        return 0.0;
-    }
+/// Robust standard deviation of the noise: the median absolute second difference `a - 2b + c`, over `0.6745 sqrt(6)`, of
+/// pixels at or below `top` along the rows and along the columns, so that a plane that is turned has the same. Slopes
+/// cancel; nuclei, whose edges would count as noise where they are many and small, lie above `top`.
+fn noise_sd(levels: &[u16], width: usize, top: u16) -> f64 {
+    let height = levels.len() / width.max(1);
     let mut counts = vec![0_u32; 1 << 17];
-    let mut n = 0_u64;
-    // every second row is as good as all
-    for row in levels.chunks_exact(width).step_by(2) {
-        for ((&a, &b), &c) in row.iter().zip(&row[LAG..]).zip(&row[2 * LAG..]) {
+    let mut count = |a: u16, b: u16, c: u16| {
+        if a.max(b).max(c) <= top {
             let difference = i32::from(a) + i32::from(c) - 2 * i32::from(b);
             counts[difference.unsigned_abs() as usize] += 1;
         }
-        n += (width - 2 * LAG) as u64;
+    };
+    // a quarter of the lines is as good as all: the same ones counted from either side
+    let is_chosen = |line: usize, n: usize| (2 * line).abs_diff(n - 1) % 8 < 2;
+    for (_, row) in levels.chunks_exact(width.max(1)).enumerate().filter(|&(y, _)| is_chosen(y, height)) {
+        for ((&a, &b), &c) in row.iter().zip(row.iter().skip(LAG)).zip(row.iter().skip(2 * LAG)) {
+            count(a, b, c);
+        }
     }
+    for y in 0..height.saturating_sub(2 * LAG) {
+        let [a, b, c] = [y, y + LAG, y + 2 * LAG].map(|row| &levels[row * width..][..width]);
+        for x in (0..width).filter(|&x| is_chosen(x, width)) {
+            count(a[x], b[x], c[x]);
+        }
+    }
+    let n: u64 = counts.iter().map(|&count| u64::from(count)).sum();
     let mut below = 0_u64;
     let median = counts.iter().position(|&count| {
         below += u64::from(count);

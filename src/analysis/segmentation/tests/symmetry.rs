@@ -95,6 +95,46 @@ fn labels_of(plane: &Plane) -> LabelImage {
     segment(plane, None, &SegmentationSettings::default()).expect("a grey plane").labels
 }
 
+/// How an image is laid anew: mirrored by the diagonal first, then along the rows and the columns.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Turn {
+    transposes: bool,
+    flips_rows: bool,
+    flips_columns: bool,
+}
+
+/// All but the one that changes nothing: both mirrors, the three rotations, both transpositions.
+fn turns() -> impl Iterator<Item = Turn> {
+    (1..8).map(|bits| Turn {
+        transposes: bits & 1 != 0,
+        flips_rows: bits & 2 != 0,
+        flips_columns: bits & 4 != 0,
+    })
+}
+
+impl Turn {
+    /// Lays the values of a `height * width` image; returns the new height, width and values.
+    fn apply<T: Copy>(self, height: usize, width: usize, values: &[T]) -> (usize, usize, Vec<T>) {
+        let (rows, columns) = if self.transposes { (width, height) } else { (height, width) };
+        let at = |index: usize| {
+            let (mut row, mut column) = (index / columns, index % columns);
+            if self.flips_rows {
+                row = rows - 1 - row;
+            }
+            if self.flips_columns {
+                column = columns - 1 - column;
+            }
+            if self.transposes { values[column * width + row] } else { values[row * width + column] }
+        };
+        (rows, columns, (0..values.len()).map(at).collect())
+    }
+
+    fn scene(self, scene: &Scene) -> Scene {
+        let (height, width, values) = self.apply(scene.height, scene.width, &scene.values);
+        Scene { height, width, values }
+    }
+}
+
 /// How many objects two label images share, nearly pixel by pixel; they must have equally many.
 fn n_same(found: &LabelImage, expected: &LabelImage) -> Result<u32, TestCaseError> {
     prop_assert!(expected.n_objects >= N_OBJECTS_MIN, "only {} objects", expected.n_objects);
@@ -125,6 +165,38 @@ fn check(pairs: impl IntoIterator<Item = (LabelImage, LabelImage)>) -> Result<()
     }
     prop_assert!(f64::from(same) >= FOUND_MIN * f64::from(all), "{same} of {all} objects are the same");
     Ok(())
+}
+
+#[test]
+fn turns_are_all_different() {
+    let values: Vec<u16> = (0..6).collect();
+    let mut seen: Vec<_> = turns().map(|turn| turn.apply(2, 3, &values)).collect();
+    assert_eq!(seen[0], (3, 2, vec![0, 3, 1, 4, 2, 5]));
+    assert_eq!(seen[1], (2, 3, vec![3, 4, 5, 0, 1, 2]));
+    assert_eq!(seen[2], (3, 2, vec![2, 5, 1, 4, 0, 3]));
+    seen.push((2, 3, values));
+    for (index, one) in seen.iter().enumerate() {
+        assert!(!seen[..index].contains(one));
+    }
+}
+
+#[test]
+fn many_small_nuclei_are_no_noise_however_the_plane_is_turned() {
+    for diameter in [9.5, 20.0] {
+        let scene = Scene::draw(1, diameter, BRIGHT);
+        let noise_of = |scene: &Scene| {
+            segment(&scene.plane(), None, &SegmentationSettings::default())
+                .expect("a grey plane")
+                .quality
+                .noise_sd
+        };
+        let noise_sd = noise_of(&scene);
+        let drawn = noise_sd_of(BRIGHT, BRIGHT.background);
+        assert!((0.9 * drawn..2.0 * drawn).contains(&noise_sd), "{noise_sd} at {diameter} pixels");
+        for turn in turns() {
+            assert_eq!(noise_of(&turn.scene(&scene)), noise_sd, "{turn:?}");
+        }
+    }
 }
 
 /// A smaller scene would say no more than the one that failed.
