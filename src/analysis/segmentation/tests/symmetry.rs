@@ -133,6 +133,11 @@ impl Turn {
         let (height, width, values) = self.apply(scene.height, scene.width, &scene.values);
         Scene { height, width, values }
     }
+
+    fn labels(self, labels: &LabelImage) -> LabelImage {
+        let (height, width, turned) = self.apply(labels.height, labels.width, &labels.labels);
+        LabelImage { height, width, n_objects: labels.n_objects, labels: turned }
+    }
 }
 
 /// How many objects two label images share, nearly pixel by pixel; they must have equally many.
@@ -168,7 +173,7 @@ fn check(pairs: impl IntoIterator<Item = (LabelImage, LabelImage)>) -> Result<()
 }
 
 #[test]
-fn turns_are_all_different() {
+fn turns_are_all_different_and_take_labels_as_they_take_values() {
     let values: Vec<u16> = (0..6).collect();
     let mut seen: Vec<_> = turns().map(|turn| turn.apply(2, 3, &values)).collect();
     assert_eq!(seen[0], (3, 2, vec![0, 3, 1, 4, 2, 5]));
@@ -235,5 +240,12 @@ proptest! {
             ];
             check(wider.map(|samples| (labels_of(&scene.plane_of(samples)), expected.clone())))?;
         }
+    }
+
+    #[test]
+    fn a_mirrored_or_rotated_plane_has_the_same_objects(seed in any::<u32>(), diameter in 9.0..20.0_f64) {
+        let scene = Scene::draw(seed.into(), diameter, BRIGHT);
+        let expected = labels_of(&scene.plane());
+        check(turns().map(|turn| (labels_of(&turn.scene(&scene).plane()), turn.labels(&expected))))?;
     }
 }
