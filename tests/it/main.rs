@@ -12,6 +12,7 @@ mod growing;
 mod look_alikes;
 mod orders;
 mod outlines;
+mod region_table;
 mod registration;
 mod reports;
 mod restart;

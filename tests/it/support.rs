@@ -29,6 +29,17 @@ pub(crate) fn output(command: &mut Command) -> Output {
     command.output().expect("the program can be started")
 }
 
+/// A Python that has these packages: the one that `SCOPEWATCH_PYTHON` names, the checkout's own, or the system's.
+pub(crate) fn python_with(packages: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let named = std::env::var_os("SCOPEWATCH_PYTHON").map(PathBuf::from);
+    let candidates = named.into_iter().chain([root.join(".kit-venv/bin/python"), "python3".into()]);
+    candidates.into_iter().find(|python| {
+        let asked = Command::new(python).args(["-c", &format!("import {packages}")]).output();
+        asked.is_ok_and(|asked| asked.status.success())
+    })
+}
+
 /// Waits until `condition` holds.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Sandbox, output, scopewatch};
+use crate::support::{Sandbox, output, python_with, scopewatch};
 
 fn synth(out: &Path, flags: &[&str]) -> (Option<i32>, Value, String) {
     let ended = output(scopewatch().arg("synth").arg("--out").arg(out).arg("--json").args(flags));
@@ -118,20 +118,9 @@ fn named(mut files: [&str; 2], relation: &str) -> [String; 3] {
     [files[0], files[1], relation].map(str::to_owned)
 }
 
-/// A Python that has the packages `nd2` and `tifffile`.
-fn python() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let named = std::env::var_os("SCOPEWATCH_PYTHON").map(PathBuf::from);
-    let candidates = named.into_iter().chain([root.join(".kit-venv/bin/python"), "python3".into()]);
-    candidates.into_iter().find(|python| {
-        let asked = Command::new(python).args(["-c", "import nd2, tifffile, numpy"]).output();
-        asked.is_ok_and(|asked| asked.status.success())
-    })
-}
-
 #[test]
 fn other_readers_see_the_same_in_every_file() {
-    let Some(python) = python() else {
+    let Some(python) = python_with("nd2, tifffile, numpy") else {
         eprintln!("skipped: no Python with the packages nd2 and tifffile (name one in SCOPEWATCH_PYTHON)");
         return;
     };

@@ -31,7 +31,8 @@ impl Background {
     /// quantisation allows.
     pub(super) fn of(levels: &[u16], width: usize, noise_floor: f64) -> Self {
         let histogram = Histogram::of(levels);
-        let noise_sd = noise_sd(levels, width).max(noise_floor);
+        let top = histogram.otsu_below(u16::MAX).unwrap_or(u16::MAX);
+        let noise_sd = noise_sd(levels, width, top).max(noise_floor);
         let within = |top: u16| {
             let otsu = histogram.otsu_below(top);
             let level = f64::from(histogram.quantile_below(0.5, otsu.unwrap_or(top)));
@@ -66,17 +67,30 @@ impl Background {
 /// Pixels between the three of a second difference: so far that the blur does not make them alike.
 const LAG: usize = 4;
 
-/// Robust standard deviation of the noise: the median absolute second difference `a - 2b + c` along the rows, over
-/// `0.6745 sqrt(6)`. Slopes cancel; edges are few.
-fn noise_sd(levels: &[u16], width: usize) -> f64 {
-    if width <= 2 * LAG {
-        return 0.0;
-    }
-    // every second row is as good as all
-    let counts = count_in_parts(levels.par_chunks_exact(width).step_by(2), 1 << 17, |counts, row| {
-        for ((&a, &b), &c) in row.iter().zip(&row[LAG..]).zip(&row[2 * LAG..]) {
+/// Robust standard deviation of the noise: the median absolute second difference `a - 2b + c`, over `0.6745 sqrt(6)`, of
+/// pixels at or below `top` along the rows and along the columns, so that a plane that is turned has the same. Slopes
+/// cancel; nuclei, whose edges would count as noise where they are many and small, lie above `top`.
+fn noise_sd(levels: &[u16], width: usize, top: u16) -> f64 {
+    let height = levels.len() / width.max(1);
+    let row = |y: usize| &levels[y * width..][..width];
+    let count = |counts: &mut [u32], [a, b, c]: [u16; 3]| {
+        if a.max(b).max(c) <= top {
             let difference = i32::from(a) + i32::from(c) - 2 * i32::from(b);
             counts[difference.unsigned_abs() as usize] += 1;
+        }
+    };
+    // a quarter of the lines is as good as all: the same ones counted from either side
+    let is_chosen = |line: usize, n: usize| (2 * line).abs_diff(n - 1) % 8 < 2;
+    let columns: Vec<usize> = (0..width).filter(|&x| is_chosen(x, width)).collect();
+    let counts = count_in_parts((0..height).into_par_iter(), 1 << 17, |counts, y| {
+        let here = row(y);
+        if is_chosen(y, height) {
+            let threes = here.iter().zip(here.iter().skip(LAG)).zip(here.iter().skip(2 * LAG));
+            threes.for_each(|((&a, &b), &c)| count(counts, [a, b, c]));
+        }
+        if y + 2 * LAG < height {
+            let (middle, last) = (row(y + LAG), row(y + 2 * LAG));
+            columns.iter().for_each(|&x| count(counts, [here[x], middle[x], last[x]]));
         }
     });
     median_bin(&counts) as f64 / (0.6745 * 6.0_f64.sqrt())

@@ -60,7 +60,7 @@ pub(super) fn find(
     // the window in which a nucleus and its surroundings both have their share
     let reach = ((settings.local_window_radii * rough.radius / 2.0).round() as usize).clamp(4, 60);
     let components = finder.components(2 * reach + 1);
-    let candidates = finder.candidates(&components, 1);
+    let candidates = finder.candidates(&components);
     let radius = finder.typical_radius(&candidates).unwrap_or(rough.radius);
     let pieces = finder.split(&candidates, radius.clamp(radii.min, radii.max), radii);
     drop(candidates);
@@ -109,9 +109,6 @@ const AREA_MIN_PX: usize = 4;
 /// Side of the window of the local mean, in pixels, while nothing is known of the nuclei's size.
 const ROUGH_WINDOW_PX: usize = 51;
 
-/// So many components are enough to know the typical radius.
-const N_RADIUS_SAMPLES: usize = 400;
-
 /// Components that one thread takes at least.
 const N_TOGETHER: usize = 16;
 
@@ -127,19 +124,18 @@ impl Finder<'_> {
         Components::of(mask_runs(self.image.levels, self.image.width, MaskRule { floor: self.floor, window }))
     }
 
-    /// The components, of `step` only one, that may be objects.
-    fn candidates<'a>(&self, components: &'a Components, step: usize) -> Vec<&'a [Run]> {
-        let sampled = components.par_iter().step_by(step).with_min_len(N_TOGETHER);
-        let kept = sampled
-            .map_init(Workbench::default, |bench, runs| self.is_candidate(bench, runs).then_some(runs));
+    /// The components that may be objects.
+    fn candidates<'a>(&self, components: &'a Components) -> Vec<&'a [Run]> {
+        let all = components.par_iter().with_min_len(N_TOGETHER);
+        let kept =
+            all.map_init(Workbench::default, |bench, runs| self.is_candidate(bench, runs).then_some(runs));
         kept.collect::<Vec<_>>().into_iter().flatten().collect()
     }
 
     /// The typical radius as it looks before the window fits it; `None` where there is no nucleus.
     fn rough_radius(&self) -> Option<Rough> {
         let components = self.components(ROUGH_WINDOW_PX);
-        let step = components.len().div_ceil(4 * N_RADIUS_SAMPLES).max(1);
-        let radius = self.typical_radius(&self.candidates(&components, step))?;
+        let radius = self.typical_radius(&self.candidates(&components))?;
         Some(Rough { radius, n_debris: self.count_blobs(&components, radius) })
     }
 
@@ -161,11 +157,10 @@ impl Finder<'_> {
     }
 
     /// Median of the radii at which the distance to the edge peaks, each weighted by its disc's area: specks count
-    /// little, and a clump counts as its nuclei. Some hundred components, evenly spread, tell it.
+    /// little, and a clump counts as its nuclei. All components are asked: a sample would depend on their order.
     fn typical_radius(&self, candidates: &[&[Run]]) -> Option<f64> {
-        let step = candidates.len().div_ceil(N_RADIUS_SAMPLES).max(1);
-        let sampled = candidates.par_iter().step_by(step).with_min_len(N_TOGETHER);
-        let maxima = sampled.map_init(Workbench::default, |bench, runs| {
+        let all = candidates.par_iter().with_min_len(N_TOGETHER);
+        let maxima = all.map_init(Workbench::default, |bench, runs| {
             self.cut_out(bench, runs);
             bench.splitter.measure_distance(&bench.patch);
             bench.splitter.maxima(&bench.patch)

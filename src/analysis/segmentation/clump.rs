@@ -7,11 +7,12 @@ use super::distance::DistanceTransform;
 use super::patch::{Patch, let_go};
 use super::watershed::Watershed;
 
-/// Heights of the flooded surface per nuclear radius.
-const HEIGHTS_PER_RADIUS: f32 = 1024.0;
+/// Heights of the surface per nuclear radius: so many that neighbours are hardly ever equal, which only the order of the
+/// pixels could decide.
+const HEIGHTS_PER_RADIUS: f32 = 8192.0;
 
-/// What the watershed takes at most, with the one that is added.
-const HEIGHT_MAX: f32 = 32_766.0;
+/// Seven radii: more than the watershed is given, debris being left out.
+const HEIGHT_MAX: f32 = 60_000.0;
 
 /// Blur of the distance and of the intensity, in nuclear radii: what is smaller does not split.
 const DISTANCE_BLUR: f64 = 0.12;

@@ -98,11 +98,6 @@ impl Components {
         Self { runs: sorted, starts }
     }
 
-    /// How many components there are.
-    pub(super) fn len(&self) -> usize {
-        self.starts.len().saturating_sub(1)
-    }
-
     /// The runs of each component.
     pub(super) fn par_iter(&self) -> impl IndexedParallelIterator<Item = &[Run]> {
         self.starts.par_windows(2).map(|ends| &self.runs[ends[0] as usize..ends[1] as usize])

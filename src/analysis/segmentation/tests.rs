@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::formats::plane::Samples;
 
+mod regions;
+mod symmetry;
+
 /// A plane being drawn: levels as real numbers.
 #[derive(Clone)]
 struct Canvas {

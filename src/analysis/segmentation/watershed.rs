@@ -21,7 +21,7 @@ struct Pass {
 
 impl Watershed {
     /// Labels each pixel above 0 of `surface` with its basin, `1..=n` in raster order of the first pixel, and
-    /// returns `n`. The surface has `stride` pixels a row, heights below 2^15 and a margin of zeros.
+    /// returns `n`. The surface has `stride` pixels a row and a margin of zeros.
     ///
     /// Each pixel climbs to its highest neighbour of eight, of equal ones to the first in raster order, up to a peak. Then
     /// the passes between peaks are taken from high to low: the lower of the two peaks is swallowed by the other one if it
@@ -158,8 +158,7 @@ mod tests {
     fn a_plateau_is_one_basin_and_gaps_separate() {
         assert_eq!(split(&[3, 3, 3, 0, 3, 3], 0), (2, vec![1, 1, 1, 0, 2, 2]));
         assert_eq!(split(&[0, 0], 1), (0, vec![0, 0]));
-        const TOP: u16 = i16::MAX as u16;
-        assert_eq!(split(&[TOP, 1, TOP], TOP).0, 1);
+        assert_eq!(split(&[u16::MAX, 1, u16::MAX], u16::MAX).0, 1);
     }
 
     #[test]
