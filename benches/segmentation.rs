@@ -1,12 +1,13 @@
 //! How fast nuclei are found: `cargo bench --bench segmentation` draws planes of 2304 x 2304 pixels of 16 bits with about 6,000
 //! nuclei at about 20 % and about 60 % foreground, and prints the speed of the whole chain on one and on two threads, of
-//! what can be called alone, and the memory it takes; `scripts/bench_segmentation.py` sets this program beside
+//! each step, and the memory it takes; `scripts/bench_segmentation.py` sets this program beside
 //! scikit-image.
 //!
 //! On one thread the time is CPU time (user and system) of the process where the system tells it, on two it is the
 //! clock's; both the best of several rounds.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -14,7 +15,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use scopewatch::analysis::segmentation::{SegmentationSettings, measure, scratch_bytes, segment};
+use scopewatch::analysis::segmentation::{
+    SegmentationSettings, Step, scratch_bytes, segment, segment_observed,
+};
 use scopewatch::analysis::synthesis::Random;
 use scopewatch::formats::tiff::{WriteOptions, encode};
 use scopewatch::formats::{self, Limits, Plane, Samples};
@@ -90,7 +93,8 @@ struct Figures {
     foreground: f64,
     alone: Times,
     together: Times,
-    steps: Vec<(&'static str, Times)>,
+    /// CPU time of each step on one thread.
+    steps: BTreeMap<Step, Duration>,
     /// Most that the chain held at once, its results included, the plane not.
     bytes_per_pixel: f64,
     bytes_per_pixel_max: f64,
@@ -112,10 +116,7 @@ impl Figures {
                 times.add(|| drop(black_box(pool.install(deed))));
             }
         }
-        // what can be called by itself; further steps of the chain get their line here
-        let table = || drop(black_box(measure(plane, &result.labels)));
-        let steps: [(&str, &(dyn Fn() + Sync)); 1] = [("region table", &table)];
-        let steps = steps.map(|(name, step)| (name, Times::of(rounds, || one.install(step))));
+        let steps = one.install(|| steps_of(plane, rounds));
         let n_pixels = plane.height * plane.width;
         Ok(Self {
             n_pixels,
@@ -123,7 +124,7 @@ impl Figures {
             foreground: result.quality.foreground_fraction,
             alone: times[0],
             together: times[1],
-            steps: steps.to_vec(),
+            steps,
             bytes_per_pixel: peak_bytes as f64 / n_pixels as f64,
             bytes_per_pixel_max: scratch_bytes(plane.height, plane.width) as f64 / n_pixels as f64,
         })
@@ -140,8 +141,8 @@ impl Figures {
         line("chain, two threads, clock", self.together.wall);
         let ratio = self.alone.wall.as_secs_f64() / self.together.wall.as_secs_f64();
         println!("  two threads against one      {ratio:>8.2}");
-        for (name, times) in &self.steps {
-            line(&format!("of it: {name}, CPU"), times.cpu);
+        for (step, time) in &self.steps {
+            line(&format!("of it: {}", name_of(*step)), *time);
         }
         println!(
             "  memory beside the plane      {:>8.2} bytes/pixel, at most {:.2} are reserved",
@@ -150,13 +151,38 @@ impl Figures {
     }
 }
 
-impl Times {
-    fn of(rounds: u32, mut deed: impl FnMut()) -> Self {
-        let mut times = Self { cpu: Duration::MAX, wall: Duration::MAX };
-        (0..rounds).for_each(|_| times.add(&mut deed));
-        times
+/// Least CPU time of each step over the rounds.
+fn steps_of(plane: &Plane, rounds: u32) -> BTreeMap<Step, Duration> {
+    let mut least = BTreeMap::new();
+    for _ in 0..rounds {
+        let mut begun = cpu_time();
+        let mut done = |step: Step| {
+            let now = cpu_time();
+            let time = least.entry(step).or_insert(Duration::MAX);
+            *time = (*time).min(now - std::mem::replace(&mut begun, now));
+        };
+        let result = segment_observed(plane, None, &SegmentationSettings::default(), &mut done);
+        drop(black_box(result.expect("a grey plane")));
     }
+    least
+}
 
+fn name_of(step: Step) -> &'static str {
+    match step {
+        Step::Blur => "levels, blur",
+        Step::Background => "background, noise",
+        Step::RoughRadius => "first window",
+        Step::Mask => "mask, components",
+        Step::Candidates => "contrast of components",
+        Step::Radius => "radius",
+        Step::Split => "distance, split, rims",
+        Step::Labels => "label image",
+        Step::Focus => "focus",
+        Step::Table => "region table",
+    }
+}
+
+impl Times {
     fn add(&mut self, deed: impl FnOnce()) {
         let (cpu, wall) = (cpu_time(), Instant::now());
         deed();

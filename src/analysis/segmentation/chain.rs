@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 
-use super::SegmentationSettings;
 use super::background::Background;
 use super::clump::{RimRule, SplitRule, Splitter};
 use super::components::{Components, Run};
@@ -10,6 +9,7 @@ use super::edges::Edges;
 use super::holes::Holes;
 use super::mask::{MaskRule, mask_runs};
 use super::patch::Patch;
+use super::{SegmentationSettings, Step};
 
 /// A blurred plane in levels.
 #[derive(Debug, Clone, Copy)]
@@ -45,37 +45,14 @@ pub(super) fn floor_level(background: &Background, settings: &SegmentationSettin
     Some((background.level + settings.threshold_fraction * contrast) as u16)
 }
 
-/// Finds the objects above `floor`. Components are shared out to the threads of the rayon pool that this is called in.
-pub(super) fn find(
-    image: LevelImage<'_>,
-    background: &Background,
-    floor: u16,
-    radii: RadiusRange,
-    settings: &SegmentationSettings,
-) -> Found {
-    let finder = Finder { image, background, floor, settings };
-    let Some(rough) = finder.rough_radius() else {
-        return Found { labels: vec![0; image.levels.len()], ..Found::default() };
-    };
-    // the window in which a nucleus and its surroundings both have their share
-    let reach = ((settings.local_window_radii * rough.radius / 2.0).round() as usize).clamp(4, 60);
-    let components = finder.components(2 * reach + 1);
-    let candidates = finder.candidates(&components);
-    let radius = finder.typical_radius(&candidates).unwrap_or(rough.radius);
-    let pieces = finder.split(&candidates, radius.clamp(radii.min, radii.max), radii);
-    drop(candidates);
-    drop(components);
-    let mut found = numbered(&pieces, image);
-    found.n_debris = found.n_debris.max(rough.n_debris);
-    found
-}
-
+/// Finds the objects of one plane. Components are shared out to the threads of the rayon pool that this is called in.
 #[derive(Clone, Copy)]
-struct Finder<'a> {
-    image: LevelImage<'a>,
-    background: &'a Background,
-    floor: u16,
-    settings: &'a SegmentationSettings,
+pub(super) struct Finder<'a> {
+    pub(super) image: LevelImage<'a>,
+    pub(super) background: &'a Background,
+    /// The level above which a pixel may belong to an object.
+    pub(super) floor: u16,
+    pub(super) settings: &'a SegmentationSettings,
 }
 
 /// What is known before the window fits the nuclei.
@@ -120,6 +97,31 @@ const DEBRIS_RATIO: f64 = 20.0;
 const CONTRAST_FRACTION_MIN: f64 = 0.3;
 
 impl Finder<'_> {
+    /// Finds the objects whose radii lie in the range; tells every step that is done.
+    pub(super) fn find(&self, radii: RadiusRange, done: &mut dyn FnMut(Step)) -> Found {
+        let rough = self.rough_radius();
+        done(Step::RoughRadius);
+        let Some(rough) = rough else {
+            return Found { labels: vec![0; self.image.levels.len()], ..Found::default() };
+        };
+        // the window in which a nucleus and its surroundings both have their share
+        let reach = ((self.settings.local_window_radii * rough.radius / 2.0).round() as usize).clamp(4, 60);
+        let components = self.components(2 * reach + 1);
+        done(Step::Mask);
+        let candidates = self.candidates(&components);
+        done(Step::Candidates);
+        let radius = self.typical_radius(&candidates).unwrap_or(rough.radius);
+        done(Step::Radius);
+        let pieces = self.split(&candidates, radius.clamp(radii.min, radii.max), radii);
+        done(Step::Split);
+        drop(candidates);
+        drop(components);
+        let mut found = numbered(&pieces, self.image);
+        found.n_debris = found.n_debris.max(rough.n_debris);
+        done(Step::Labels);
+        found
+    }
+
     fn components(&self, window: usize) -> Components {
         Components::of(mask_runs(self.image.levels, self.image.width, MaskRule { floor: self.floor, window }))
     }

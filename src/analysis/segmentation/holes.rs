@@ -108,7 +108,7 @@ mod tests {
         let is_margin = |pixel: usize| {
             pixel < stride
                 || pixel + stride >= mask.len()
-                || pixel % stride == 0
+                || pixel.is_multiple_of(stride)
                 || pixel % stride == stride - 1
         };
         for _ in 0..mask.len() {

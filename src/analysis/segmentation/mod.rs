@@ -41,7 +41,7 @@ pub use settings::SegmentationSettings;
 
 use crate::formats::plane::Plane;
 use background::Background;
-use chain::{Found, LevelImage, RadiusRange, find, floor_level};
+use chain::{Finder, Found, LevelImage, RadiusRange, floor_level};
 use focus::focus;
 use levels::Levels;
 
@@ -134,22 +134,67 @@ pub fn segment(
     pixel_size_um: Option<f64>,
     settings: &SegmentationSettings,
 ) -> Result<Segmentation, SegmentationError> {
+    segment_observed(plane, pixel_size_um, settings, &mut |_| ())
+}
+
+/// A step of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Levels and blur.
+    Blur,
+    /// Histogram, background, noise, Otsu's level.
+    Background,
+    /// Mask, components and typical radius in the first window.
+    RoughRadius,
+    /// Mask and components in the window that fits the nuclei.
+    Mask,
+    /// Which components stand out of their surroundings.
+    Candidates,
+    /// The typical radius.
+    Radius,
+    /// Distance transform, surface, watershed and rims of every component.
+    Split,
+    /// The label image.
+    Labels,
+    /// The focus measure.
+    Focus,
+    /// The table of regions.
+    Table,
+}
+
+/// The same as [`segment`], and calls `done` at the end of every step: who measures brings the clock.
+///
+/// # Errors
+/// As [`segment`].
+pub fn segment_observed(
+    plane: &Plane,
+    pixel_size_um: Option<f64>,
+    settings: &SegmentationSettings,
+    done: &mut dyn FnMut(Step),
+) -> Result<Segmentation, SegmentationError> {
     settings.check()?;
     check_shape(plane)?;
     let (height, width) = (plane.height, plane.width);
     let map = Levels::of(plane);
     let levels = blur::blur_plane(plane, &map, settings.blur_sigma_px);
+    done(Step::Blur);
     let background = Background::of(&levels, width, map.quantum / 12.0_f64.sqrt());
+    done(Step::Background);
     let floor = floor_level(&background, settings);
     let image = LevelImage { levels: &levels, height, width };
     let found = match floor {
-        Some(floor) => find(image, &background, floor, radius_range(pixel_size_um, settings), settings),
+        Some(floor) => {
+            let finder = Finder { image, background: &background, floor, settings };
+            finder.find(radius_range(pixel_size_um, settings), done)
+        }
         None => Found { labels: vec![0; height * width], ..Found::default() },
     };
     let focus = focus(&levels, width, background.contrast());
+    done(Step::Focus);
     drop(levels);
     let labels = LabelImage { height, width, n_objects: found.n_objects, labels: found.labels };
     let objects = measure(plane, &labels);
+    done(Step::Table);
     let mut quality = PlaneQuality {
         n_objects: labels.n_objects,
         diameter_median_px: median_diameter(&objects),
