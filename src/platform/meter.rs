@@ -60,7 +60,7 @@ pub fn end_counting() -> Allocated {
 ///
 /// Large blocks come from fresh pages and would begin 16 bytes into one, right behind the system's own mark. Planes often
 /// begin at the start of a page in their file, and processors copy to an address so little ahead of the source's, modulo
-/// a page, at less than half their speed. So large blocks begin [`SHIFT_BYTES`] later.
+/// a page, at less than half their speed. So large blocks begin 48 bytes later.
 #[derive(Debug, Clone, Copy)]
 pub struct CountingAllocator;
 
