@@ -5,14 +5,14 @@ use super::blur::{Kernel, PatchBlur};
 use super::chain::LevelImage;
 use super::distance::DistanceTransform;
 use super::patch::{Patch, let_go};
-use super::watershed::Watershed;
+use super::watershed::{HEIGHT_END, Watershed};
 
 /// Heights of the surface per nuclear radius: so many that neighbours are hardly ever equal, which only the order of the
 /// pixels could decide.
-const HEIGHTS_PER_RADIUS: f32 = 8192.0;
+const HEIGHTS_PER_RADIUS: f32 = (1 << 20) as f32;
 
-/// Seven radii: more than the watershed is given, debris being left out.
-const HEIGHT_MAX: f32 = 60_000.0;
+/// Far more radii than anything that is not debris.
+const HEIGHT_MAX: f32 = (HEIGHT_END / 2) as f32;
 
 /// Blur of the distance and of the intensity, in nuclear radii: what is smaller does not split.
 const DISTANCE_BLUR: f64 = 0.12;
@@ -62,7 +62,7 @@ pub(super) struct Splitter {
     watershed: Watershed,
     shape: Vec<f32>,
     brightness: Vec<f32>,
-    surface: Vec<u16>,
+    surface: Vec<u32>,
     grouped: Vec<u16>,
     starts: Vec<u32>,
     limits: Vec<u16>,
@@ -128,11 +128,11 @@ impl Splitter {
         let pixels = self.shape.iter().zip(&self.brightness).zip(&patch.mask);
         self.surface.extend(pixels.map(|((&shape, &brightness), &mask)| {
             let height = (shape + weight * brightness) * HEIGHTS_PER_RADIUS;
-            (height.min(HEIGHT_MAX) as u16 + 1) * u16::from(mask)
+            (height.min(HEIGHT_MAX) as u32 + 1) * u32::from(mask)
         }));
         let_go(&mut self.shape);
         let_go(&mut self.brightness);
-        let depth = (rule.depth as f32 * HEIGHTS_PER_RADIUS) as u16;
+        let depth = (rule.depth as f32 * HEIGHTS_PER_RADIUS) as u32;
         self.watershed.split(&self.surface, stride, depth, &mut self.labels)
     }
 

@@ -3,6 +3,9 @@
 use super::components::root;
 use super::patch::let_go;
 
+/// Heights lie below this.
+pub(super) const HEIGHT_END: u32 = 1 << 30;
+
 /// Splits surfaces, with buffers that are used again.
 #[derive(Debug, Default)]
 pub(super) struct Watershed {
@@ -14,14 +17,14 @@ pub(super) struct Watershed {
 /// Where two basins touch. Sorted from high to low.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Pass {
-    /// `u16::MAX` less the height of the pass.
-    fall: u16,
+    /// `u32::MAX` less the height of the pass.
+    fall: u32,
     peaks: [u32; 2],
 }
 
 impl Watershed {
     /// Labels each pixel above 0 of `surface` with its basin, `1..=n` in raster order of the first pixel, and
-    /// returns `n`. The surface has `stride` pixels a row and a margin of zeros.
+    /// returns `n`. The surface has `stride` pixels a row, heights below [`HEIGHT_END`] and a margin of zeros.
     ///
     /// Each pixel climbs to its highest neighbour of eight, of equal ones to the first in raster order, up to a peak. Then
     /// the passes between peaks are taken from high to low: the lower of the two peaks is swallowed by the other one if it
@@ -31,7 +34,7 @@ impl Watershed {
     /// # References
     /// F. Meyer, Topographic distance and watershed lines, Signal Processing 38 (1994): basins by steepest ascent;
     /// M. Grimaud, A new measure of contrast: the dynamics, SPIE 1769 (1992).
-    pub(super) fn split(&mut self, surface: &[u16], stride: usize, depth: u16, labels: &mut Vec<u32>) -> u32 {
+    pub(super) fn split(&mut self, surface: &[u32], stride: usize, depth: u32, labels: &mut Vec<u32>) -> u32 {
         self.climb(surface, stride);
         if self.find_peaks(surface) > 1 {
             self.find_passes(surface, stride);
@@ -44,7 +47,7 @@ impl Watershed {
     }
 
     /// One step up from every pixel. Plain enough that several pixels are done at once.
-    fn climb(&mut self, surface: &[u16], stride: usize) {
+    fn climb(&mut self, surface: &[u32], stride: usize) {
         self.parents.clear();
         self.parents.resize(surface.len(), 0);
         let (n, wide) = (stride - 2, stride as i32);
@@ -57,14 +60,14 @@ impl Watershed {
                 [(&here[2..], 1), (&below[..n], wide - 1), (&below[1..], wide), (&below[2..], wide + 1)];
             let from = row * stride + 1;
             for (x, parent) in self.parents[from..from + n].iter_mut().enumerate() {
-                let (mut best, mut step) = (i32::from(here[x + 1]) << 1, 0);
+                let (mut best, mut step) = ((here[x + 1] as i32) << 1, 0);
                 for (heights, to) in earlier {
-                    let key = i32::from(heights[x]) << 1 | 1;
+                    let key = (heights[x] as i32) << 1 | 1;
                     (best, step) = if key > best { (key, to) } else { (best, step) };
                 }
                 best &= !1;
                 for (heights, to) in later {
-                    let key = i32::from(heights[x]) << 1;
+                    let key = (heights[x] as i32) << 1;
                     (best, step) = if key > best { (key, to) } else { (best, step) };
                 }
                 *parent = ((from + x) as i32 + step) as u32;
@@ -73,7 +76,7 @@ impl Watershed {
     }
 
     /// Follows every pixel to its peak; returns how many peaks there are.
-    fn find_peaks(&mut self, surface: &[u16]) -> usize {
+    fn find_peaks(&mut self, surface: &[u32]) -> usize {
         let mut n = 0;
         for pixel in (0..surface.len()).filter(|&pixel| surface[pixel] > 0) {
             let mut peak = pixel as u32;
@@ -90,13 +93,13 @@ impl Watershed {
     }
 
     /// Collects where pixels of two peaks touch.
-    fn find_passes(&mut self, surface: &[u16], stride: usize) {
+    fn find_passes(&mut self, surface: &[u32], stride: usize) {
         self.passes.clear();
         for pixel in (0..surface.len()).filter(|&pixel| surface[pixel] > 0) {
             let peak = self.parents[pixel];
             for other in [pixel - stride - 1, pixel - stride, pixel - stride + 1, pixel - 1] {
                 if surface[other] > 0 && self.parents[other] != peak {
-                    let fall = u16::MAX - surface[pixel].min(surface[other]);
+                    let fall = u32::MAX - surface[pixel].min(surface[other]);
                     let peaks = [peak.min(self.parents[other]), peak.max(self.parents[other])];
                     self.passes.push(Pass { fall, peaks });
                 }
@@ -105,18 +108,18 @@ impl Watershed {
         self.passes.sort_unstable();
     }
 
-    fn merge(&mut self, surface: &[u16], depth: u16) {
+    fn merge(&mut self, surface: &[u32], depth: u32) {
         let rank = |peak: u32| (surface[peak as usize], std::cmp::Reverse(peak));
         for Pass { fall, peaks } in &self.passes {
             let [a, b] = peaks.map(|peak| root(&mut self.parents, peak));
             let (low, high) = if rank(a) < rank(b) { (a, b) } else { (b, a) };
-            if low != high && surface[low as usize] - (u16::MAX - fall) < depth {
+            if low != high && surface[low as usize] - (u32::MAX - fall) < depth {
                 self.parents[low as usize] = high;
             }
         }
     }
 
-    fn number(&mut self, surface: &[u16], labels: &mut Vec<u32>) -> u32 {
+    fn number(&mut self, surface: &[u32], labels: &mut Vec<u32>) -> u32 {
         labels.clear();
         labels.resize(surface.len(), 0);
         let mut n = 0;
@@ -136,7 +139,7 @@ impl Watershed {
 mod tests {
     use super::*;
 
-    fn split(row: &[u16], depth: u16) -> (u32, Vec<u32>) {
+    fn split(row: &[u16], depth: u32) -> (u32, Vec<u32>) {
         let stride = row.len() + 2;
         let mut surface = vec![0; 3 * stride];
         surface[stride + 1..][..row.len()].copy_from_slice(row);
@@ -158,7 +161,7 @@ mod tests {
     fn a_plateau_is_one_basin_and_gaps_separate() {
         assert_eq!(split(&[3, 3, 3, 0, 3, 3], 0), (2, vec![1, 1, 1, 0, 2, 2]));
         assert_eq!(split(&[0, 0], 1), (0, vec![0, 0]));
-        assert_eq!(split(&[u16::MAX, 1, u16::MAX], u16::MAX).0, 1);
+        assert_eq!(split(&[HEIGHT_END - 1, 1, HEIGHT_END - 1], HEIGHT_END).0, 1);
     }
 
     #[test]
