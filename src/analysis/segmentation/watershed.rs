@@ -139,7 +139,7 @@ impl Watershed {
 mod tests {
     use super::*;
 
-    fn split(row: &[u16], depth: u32) -> (u32, Vec<u32>) {
+    fn split(row: &[u32], depth: u32) -> (u32, Vec<u32>) {
         let stride = row.len() + 2;
         let mut surface = vec![0; 3 * stride];
         surface[stride + 1..][..row.len()].copy_from_slice(row);
