@@ -111,7 +111,7 @@ impl Components {
 }
 
 /// Joins two trees under the smaller root.
-fn unite(parents: &mut [u32], a: u32, b: u32) {
+pub(super) fn unite(parents: &mut [u32], a: u32, b: u32) {
     let (a, b) = (root(parents, a), root(parents, b));
     parents[a.max(b) as usize] = a.min(b);
 }

@@ -29,11 +29,9 @@ pub(super) fn focus(levels: &[u16], width: usize, contrast: f64) -> f64 {
     let counts = count_in_parts(rows.clone(), 4 << 16, |counts, y| {
         laplacians(y).for_each(|laplacian| counts[laplacian.unsigned_abs() as usize] += 1);
     });
-    let sums = rows.map(|y| {
-        let sum = laplacians(y).map(i64::from).sum::<i64>();
-        (sum, laplacians(y).map(|laplacian| u64::from(laplacian.unsigned_abs()).pow(2)).sum::<u64>())
-    });
-    let (sum, sum_squared) = sums.reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let sum: i64 = rows.map(|y| laplacians(y).map(i64::from).sum::<i64>()).sum();
+    let squares = counts.iter().zip(0_u64..).map(|(&count, value)| u64::from(count) * value * value);
+    let sum_squared: u64 = squares.sum();
     let noise_sd = median_bin(&counts) as f64 / 0.6745;
     let mean = sum as f64 / n;
     let variance = sum_squared as f64 / n - mean * mean;

@@ -1,6 +1,6 @@
 //! Fills the holes of a component, run by run.
 
-use super::components::{Run, root};
+use super::components::{Run, root, unite};
 use super::patch::Patch;
 
 /// Finds holes, with buffers that are used again.
@@ -87,12 +87,6 @@ impl Holes {
             }
         }
     }
-}
-
-/// Joins two trees under the smaller root.
-fn unite(parents: &mut [u32], a: u32, b: u32) {
-    let (a, b) = (root(parents, a), root(parents, b));
-    parents[a.max(b) as usize] = a.min(b);
 }
 
 #[cfg(test)]

@@ -106,10 +106,7 @@ impl Container for Nd2Container {
     fn fetch_plane(&mut self, plane_index: usize) -> Result<FetchedPlane, FormatError> {
         let layout = &self.layouts[self.planes[plane_index].index.c as usize];
         let place = self.frame_place(plane_index);
-        match self.pixels.fetch(&mut self.source, place, layout)? {
-            Some(encoded) => Ok(FetchedPlane::encoded(move |plane| encoded.decode(plane))),
-            None => Ok(FetchedPlane::decoded(self.read_plane(plane_index)?)),
-        }
+        self.pixels.fetch(&mut self.source, place, layout)
     }
 
     fn plane_details(&mut self, plane_index: usize) -> Result<PlaneDetails, FormatError> {

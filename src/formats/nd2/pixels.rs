@@ -6,7 +6,7 @@ use super::attributes::{Attributes, Compression};
 use super::chunks::{FRAME_DATA_DISTANCE, FRAME_PREFIX, read_chunk_header};
 use super::metadata::ChannelLayout;
 use crate::formats::inflate::{Inflated, inflate};
-use crate::formats::{FormatError, Limits, Plane};
+use crate::formats::{FetchedPlane, FormatError, Limits, Plane};
 
 /// Frames of several channels up to this size are kept until another frame is asked for, so that their channels cost
 /// one read; larger ones are streamed once per channel.
@@ -81,29 +81,33 @@ impl FrameReader {
         Ok(())
     }
 
-    /// Takes a compressed frame of a single channel out of the file; `None` for a frame that is better read as it stands.
+    /// Takes a plane out of the file: a compressed frame of a single channel as it is stored, anything else decoded.
     ///
     /// # Errors
     /// As [`Self::read_plane`].
     pub(crate) fn fetch(
-        &self,
+        &mut self,
         source: &mut (impl Read + Seek),
         place: FramePlace,
         layout: &ChannelLayout,
-    ) -> Result<Option<EncodedFrame>, FormatError> {
+    ) -> Result<FetchedPlane, FormatError> {
         let attributes = self.attributes;
-        let FramePlace { frame, offset: Some(offset), file_length } = place else { return Ok(None) };
         let row_bytes = attributes.row_bytes_stated.max(attributes.row_bytes_packed());
-        let gather = Gather::new(&attributes, layout);
-        if attributes.compression != Compression::Zlib || !gather.takes_whole_rows(row_bytes as usize) {
-            return Ok(None);
-        }
+        let takes_whole_rows = Gather::new(&attributes, layout).takes_whole_rows(row_bytes as usize);
+        let is_apart = attributes.compression == Compression::Zlib && takes_whole_rows;
+        let FramePlace { frame, offset, file_length } = place;
+        let Some(offset) = offset.filter(|_| is_apart) else {
+            let mut plane = Plane::empty();
+            self.read_plane(source, place, layout, &mut plane)?;
+            return Ok(FetchedPlane::decoded(plane));
+        };
         let mut encoded = Vec::new();
         let from = &mut FrameSource { source, frame, offset, file_length };
         let data_length = from.seek_to_pixels().map_err(|error| error.at(offset))?;
         read_encoded(from.source, (row_bytes * u64::from(attributes.height), data_length), &mut encoded)
             .map_err(|error| error.at(offset))?;
-        Ok(Some(EncodedFrame { attributes, n_samples: layout.n_samples, offset, encoded }))
+        let frame = EncodedFrame { attributes, n_samples: layout.n_samples, offset, encoded };
+        Ok(FetchedPlane::encoded(move |plane| frame.decode(plane)))
     }
 
     /// The time that stands before the pixels of a frame, in milliseconds; `None` for no number.
@@ -226,7 +230,7 @@ impl FrameReader {
 
 /// A compressed frame of one channel in memory.
 #[derive(Debug)]
-pub(crate) struct EncodedFrame {
+struct EncodedFrame {
     attributes: Attributes,
     n_samples: u32,
     /// Where it stands in the file, for errors.
@@ -239,7 +243,7 @@ impl EncodedFrame {
     ///
     /// # Errors
     /// `malformed` for a damaged frame.
-    pub(crate) fn decode(&self, plane: &mut Plane) -> Result<(), FormatError> {
+    fn decode(&self, plane: &mut Plane) -> Result<(), FormatError> {
         let Attributes { height, width, sample_type, .. } = self.attributes;
         plane.reshape([height, width, self.n_samples].map(|n| n as usize), sample_type);
         inflate_frame(&self.encoded, plane.samples.as_bytes_mut()).map_err(|error| error.at(self.offset))?;

@@ -130,14 +130,7 @@ impl Container for TiffContainer {
 
     fn fetch_plane(&mut self, plane_index: usize) -> Result<FetchedPlane, FormatError> {
         let page = self.stored_page(plane_index)?;
-        match page.fetch(&mut self.reader, &self.limits)? {
-            Ok(encoded) => Ok(FetchedPlane::encoded(move |plane| encoded.decode(plane))),
-            Err(page) => {
-                let mut plane = Plane::empty();
-                page.read(&mut self.reader, &self.limits, &mut plane)?;
-                Ok(FetchedPlane::decoded(plane))
-            }
-        }
+        page.fetch(&mut self.reader, &self.limits)
     }
 
     fn plane_details(&mut self, plane_index: usize) -> Result<PlaneDetails, FormatError> {

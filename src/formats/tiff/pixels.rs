@@ -9,7 +9,7 @@ use super::directory::FileReader;
 use super::layout::Layout;
 use super::tags::{ByteOrder, Predictor};
 use super::{fax, jpeg, samples};
-use crate::formats::{FormatError, Limits, Plane, encoded_bytes_max};
+use crate::formats::{FetchedPlane, FormatError, Limits, Plane, encoded_bytes_max};
 
 /// Photometric interpretation YCbCr.
 const YCBCR: u64 = 6;
@@ -57,8 +57,8 @@ impl StoredPage {
         Ok(())
     }
 
-    /// Takes the strips or tiles of a compressed page into memory; gives back a page that is better read as it stands:
-    /// an uncompressed one, and one whose strips are larger than what they hold.
+    /// Takes the plane out of the file: strips or tiles of a compressed page as they are stored; decoded, where they are not
+    /// compressed or larger than what they hold.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -66,13 +66,15 @@ impl StoredPage {
         self,
         reader: &mut FileReader<R>,
         limits: &Limits,
-    ) -> Result<Result<EncodedPage, Self>, FormatError> {
+    ) -> Result<FetchedPlane, FormatError> {
         self.check(limits)?;
         let chunks = &self.layout.chunks;
         let total = chunks.iter().map(|chunk| chunk.length).fold(0, u64::saturating_add);
         let is_compressed = self.layout.compression != Compression::None;
         if !is_compressed || total > encoded_bytes_max(self.layout.plane_bytes()) {
-            return Ok(Err(self));
+            let mut plane = Plane::empty();
+            self.read(reader, limits, &mut plane)?;
+            return Ok(FetchedPlane::decoded(plane));
         }
         let mut encoded = vec![0; total as usize];
         let mut starts = Vec::with_capacity(chunks.len());
@@ -84,7 +86,8 @@ impl StoredPage {
             start = end;
         }
         self.turn_bits(&mut encoded);
-        Ok(Ok(EncodedPage { page: self, encoded, starts }))
+        let page = EncodedPage { page: self, encoded, starts };
+        Ok(FetchedPlane::encoded(move |plane| page.decode(plane)))
     }
 
     fn check(&self, limits: &Limits) -> Result<(), FormatError> {
@@ -103,7 +106,7 @@ impl StoredPage {
 
 /// A compressed page in memory.
 #[derive(Debug)]
-pub(super) struct EncodedPage {
+struct EncodedPage {
     page: StoredPage,
     /// Strips or tiles, one behind the other.
     encoded: Vec<u8>,
@@ -116,7 +119,7 @@ impl EncodedPage {
     ///
     /// # Errors
     /// `malformed` for damaged data: the error of the first strip or row of tiles that has one.
-    pub(super) fn decode(&self, plane: &mut Plane) -> Result<(), FormatError> {
+    fn decode(&self, plane: &mut Plane) -> Result<(), FormatError> {
         let layout = &self.page.layout;
         plane.reshape(layout.shape(), layout.sample_type);
         let bands = plane.samples.as_bytes_mut();

@@ -65,10 +65,7 @@ impl Container for Nd2Batch {
 
     fn fetch_plane(&mut self, plane_index: usize) -> Result<FetchedPlane, FormatError> {
         let (place, channel) = (self.frame_place(plane_index), self.shares[plane_index].channel);
-        match self.pixels.fetch(&mut self.source, place, &self.layouts[channel])? {
-            Some(encoded) => Ok(FetchedPlane::encoded(move |plane| encoded.decode(plane))),
-            None => Ok(FetchedPlane::decoded(self.read_plane(plane_index)?)),
-        }
+        self.pixels.fetch(&mut self.source, place, &self.layouts[channel])
     }
 
     fn plane_details(&mut self, plane_index: usize) -> Result<PlaneDetails, FormatError> {
