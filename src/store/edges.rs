@@ -39,9 +39,11 @@ pub(super) struct EdgeRow {
     a_in_b: Option<Placement>,
 }
 
-/// Writes edges down; a verdict that is none (distinct, changed) takes an earlier one back. The digests whose edges
-/// changed.
-pub(super) fn save(session: &Session<'_>, edges: &[Edge]) -> Result<BTreeSet<PixelDigest>, LedgerError> {
+/// The two ends of an edge, in order.
+pub(super) type Ends = [PixelDigest; 2];
+
+/// Writes edges down; a verdict that is none (distinct, changed) takes an earlier one back. Those that changed.
+pub(super) fn save(session: &Session<'_>, edges: &[Edge]) -> Result<BTreeSet<Ends>, LedgerError> {
     let mut touched = BTreeSet::new();
     for edge in edges {
         if edge.a >= edge.b {
@@ -53,7 +55,7 @@ pub(super) fn save(session: &Session<'_>, edges: &[Edge]) -> Result<BTreeSet<Pix
             forget(session, edge)?
         };
         if n_changed > 0 {
-            touched.extend([edge.a, edge.b]);
+            touched.insert([edge.a, edge.b]);
         }
     }
     Ok(touched)
@@ -62,18 +64,18 @@ pub(super) fn save(session: &Session<'_>, edges: &[Edge]) -> Result<BTreeSet<Pix
 /// Writes edges down that come with no plane. The same once more changes nothing.
 pub(super) fn save_late(session: &Session<'_>, edges: &[Edge]) -> Result<(), LedgerError> {
     let touched = save(session, edges)?;
-    let Some(digest) = touched.first().copied() else { return Ok(()) };
+    let Some([digest, _]) = touched.first().copied() else { return Ok(()) };
     stuck::look_at_edges(session, edges, &touched)?;
     class_changed(session, &digest, touched, false)
 }
 
 /// Counts the edges of a digest anew after a plane of it came, went or changed its place or its rank, and the groups with
-/// them. `touched` are digests whose edges were written; `is_best_new` when another plane may represent the class now, or
+/// them. `touched` are the edges that were written; `is_best_new` when another plane may represent the class now, or
 /// the same one with another rank.
 pub(super) fn class_changed(
     session: &Session<'_>,
     digest: &PixelDigest,
-    touched: BTreeSet<PixelDigest>,
+    touched: BTreeSet<Ends>,
     is_best_new: bool,
 ) -> Result<(), LedgerError> {
     let mut edges = of_digest(session, digest)?;
@@ -81,13 +83,13 @@ pub(super) fn class_changed(
         return Ok(());
     }
     // edges may come with a plane of other pixels: those of a container that is complete at last
-    for other in touched.iter().filter(|other| *other != digest) {
-        edges.extend(of_digest(session, other)?);
+    for [a, b] in touched.iter().filter(|ends| !ends.contains(digest)) {
+        edges.extend(between(session, a, b)?);
     }
     edges.sort_unstable_by_key(|edge| (edge.a, edge.b));
     edges.dedup_by_key(|edge| (edge.a, edge.b));
     let may_stay = touched.is_empty() && !is_best_new;
-    let mut seeds = touched;
+    let mut seeds: BTreeSet<PixelDigest> = touched.into_iter().flatten().collect();
     seeds.insert(*digest);
     let mut changed = Vec::new();
     for mut edge in edges {

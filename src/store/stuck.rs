@@ -50,9 +50,10 @@ pub(super) fn look(session: &Session<'_>, plane_id: i64, place: &Place) -> Resul
 pub(super) fn look_at_edges(
     session: &Session<'_>,
     edges: &[Edge],
-    touched: &BTreeSet<PixelDigest>,
+    touched: &BTreeSet<edges::Ends>,
 ) -> Result<(), LedgerError> {
-    let is_new = |edge: &&Edge| edge.relation == Relation::SameExposureMapped && touched.contains(&edge.a);
+    let is_new =
+        |edge: &&Edge| edge.relation == Relation::SameExposureMapped && touched.contains(&[edge.a, edge.b]);
     // from either end the other is seen
     let digests: BTreeSet<_> = edges.iter().filter(is_new).map(|edge| edge.a).collect();
     for digest in digests {
