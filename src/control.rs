@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, to_value};
 
 use crate::service::{OrderError, Watchtower, Which};
+use crate::store::{OperatorVerdict, PixelDigest};
 
 /// The socket's name in the state folder.
 pub const SOCKET_FILE: &str = "control.sock";
@@ -34,6 +35,13 @@ pub enum Request {
     Retry {
         /// Which files.
         which: Which,
+    },
+    /// Remember what an operator says of two planes.
+    Verdict {
+        /// The digests of their pixels, as bytes.
+        pixels: [PixelDigest; 2],
+        /// What they are; none takes an earlier verdict back.
+        says: Option<OperatorVerdict>,
     },
 }
 
@@ -68,6 +76,9 @@ async fn follow(watchtower: Watchtower, request: Request) -> Result<Value, Order
         Request::Rescan { root } => json!({ "roots": watchtower.rescan(root).await? }),
         Request::Retry { which } => {
             json!({ "retried": blocking(move || watchtower.retry(&which)).await?.len() })
+        }
+        Request::Verdict { pixels, says } => {
+            json!({ "before": blocking(move || watchtower.judge(pixels, says)).await? })
         }
     };
     Ok(answer)

@@ -6,7 +6,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::paths::RelativePath;
-use crate::store::{FileHistory, HistoryEvent, LedgerError, LedgerReader, PlaneRelation};
+use crate::store::{
+    FileHistory, HistoryEvent, LedgerError, LedgerReader, OperatorVerdict, PlaneRelation, PlaneVerdict,
+};
 
 use super::{ConfigArgs, Exit, Failure, say};
 
@@ -77,6 +79,18 @@ fn to_json(history: &FileHistory) -> serde_json::Value {
             "other_file": found.other.path.to_report(),
             "other_plane": found.other.index.to_string(),
         })).collect::<Vec<_>>(),
+        "verdicts": history.verdicts.iter().map(|verdict| {
+            let other = verdict.other.as_ref();
+            json!({
+                "plane": verdict.index.to_string(),
+                "verdict": verdict.says.name(),
+                "time": verdict.time,
+                "other_root": other.map(|other| other.root.as_str()),
+                "other_file": other.map(|other| other.path.to_report()),
+                "other_plane": other.map(|other| other.index.to_string()),
+                "other_class": verdict.other_class,
+            })
+        }).collect::<Vec<_>>(),
     })
 }
 
@@ -93,5 +107,19 @@ fn to_text(history: &FileHistory) -> String {
         let file = other.path.to_report();
         text += &format!("  plane {index}: {relation} of {}/{file} {}\n", other.root, other.index);
     }
+    for PlaneVerdict { index, says, time, other, other_class } in &history.verdicts {
+        let other = other.as_ref().map_or_else(
+            || format!("the pixels {other_class}, which no plane has now"),
+            |other| format!("{}/{} {}", other.root, other.path.to_report(), other.index),
+        );
+        text += &format!("  {time}  verdict on plane {index}: {} {other}\n", as_said(*says));
+    }
     text
+}
+
+const fn as_said(verdict: OperatorVerdict) -> &'static str {
+    match verdict {
+        OperatorVerdict::NotDuplicate => "no duplicate of",
+        OperatorVerdict::Same => "the same as",
+    }
 }

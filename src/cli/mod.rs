@@ -18,6 +18,7 @@ mod scan;
 mod segment;
 mod status;
 mod synth;
+mod verdict;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,7 @@ enum Command {
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
     Rescan(rescan::RescanArgs),
+    Verdict(verdict::VerdictArgs),
     CheckConfig(check_config::CheckConfigArgs),
     Bench(bench::BenchArgs),
     Synth(synth::SynthArgs),
@@ -214,6 +216,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
         Command::Rescan(args) => rescan::main(&args),
+        Command::Verdict(args) => verdict::main(&args),
         Command::CheckConfig(args) => check_config::main(&args),
         Command::Bench(args) => bench::main(args),
         Command::Synth(args) => synth::main(&args),

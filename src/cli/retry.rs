@@ -64,9 +64,14 @@ fn numbers(desk: &Desk, file: &Path) -> Result<Vec<i64>, Failure> {
     if !histories.is_empty() {
         return Ok(histories.iter().map(|history| history.location.file_id).collect());
     }
-    let near = near_names(&reader, &file.to_string_lossy())?;
+    Err(unknown(&reader, file)?)
+}
+
+/// What to say of a file that the ledger does not know.
+pub(super) fn unknown(reader: &LedgerReader, file: &Path) -> Result<Failure, LedgerError> {
+    let near = near_names(reader, &file.to_string_lossy())?;
     let near = if near.is_empty() { String::new() } else { format!("; near it: {}", near.join(", ")) };
-    Err(anyhow::anyhow!("{}: the ledger knows no such file{near}", file.display()).into())
+    Ok(anyhow::anyhow!("{}: the ledger knows no such file{near}", file.display()).into())
 }
 
 /// Up to three files whose names are spelt much alike, the nearest first; of those alike, by path.

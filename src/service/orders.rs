@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::stages::watcher::RootFound;
-use crate::store::{FileLocation, LedgerError, LedgerHandle, LedgerReader, Pause, wait};
+use crate::store::{
+    FileLocation, LedgerError, LedgerHandle, LedgerReader, OperatorVerdict, Pause, PixelDigest, wait,
+};
 
 use super::Watchtower;
 
@@ -130,6 +132,25 @@ impl Watchtower {
         self.resources.pause.set(None);
         tracing::info!("resumed");
         Ok(ended)
+    }
+
+    /// Remembers what an operator says of two digests of pixels, or forgets it; the verdict before.
+    ///
+    /// # Errors
+    /// When it contradicts other verdicts, or the ledger cannot be written.
+    pub fn judge(
+        &self,
+        pixels: [PixelDigest; 2],
+        says: Option<OperatorVerdict>,
+    ) -> Result<Option<OperatorVerdict>, OrderError> {
+        let before = wait(|reply| self.resources.ledger.judge(pixels, says, reply))?;
+        self.progress.count_verdict();
+        tracing::info!(
+            verdict = says.map_or("forgotten", OperatorVerdict::name),
+            before = before.map(OperatorVerdict::name),
+            "an operator's verdict"
+        );
+        Ok(before)
     }
 
     /// Walks one root, or all, and says what was found; takes as long as the walk.

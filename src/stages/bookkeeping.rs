@@ -82,11 +82,18 @@ progress! {
     planes_unchanged,
     /// Planes rejected.
     planes_rejected,
+    /// Verdicts of operators that were written down or taken back.
+    verdicts,
 }
 
 impl Progress {
     fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a verdict of an operator.
+    pub fn count_verdict(&self) {
+        Self::count(&self.verdicts);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Look-alikes: what pairs of pixel digests are to each other, and which of it counts.
 //!
-//! An edge is the primary record: its evidence depends on the pixels alone. It counts while both digests have live planes
-//! and no two of these are expected to look alike (see [`super::series`]), so what counts does not depend on the order of
-//! arrival.
+//! An edge is the primary record: its evidence depends on the pixels alone. It counts while both digests have live planes,
+//! no two of these are expected to look alike (see [`super::series`]) and no operator says otherwise, so what counts does
+//! not depend on the order of arrival.
 
 use std::collections::BTreeSet;
 
@@ -13,15 +13,24 @@ use super::groups::{Member, group_name};
 use super::outbox::{self, Content};
 use super::rows::Columns;
 use super::session::Session;
-use super::{stars, stuck};
+use super::{stars, stuck, verdicts};
 use crate::analysis::verification::{Placement, Relation};
-use crate::store::{Edge, LedgerError, PairEvidence, PixelDigest, Stream};
+use crate::store::{Edge, LedgerError, OperatorVerdict, PairEvidence, PixelDigest, Stream};
 
 /// Relations that make groups of mapped copies.
 const GROUPING: [Relation; 2] = [Relation::SameExposureMapped, Relation::SameExposureLossy];
 
 /// Relations that are worth a word and never a group, the weightier first.
 pub(super) const FLAGS: [Relation; 3] = [Relation::PartialOverlap, Relation::Reacquired, Relation::Uncertain];
+
+/// The relation of two classes that are in one group by the word of an operator alone.
+const DECLARED: &str = "declared_same";
+/// The reason of what is so by the word of an operator.
+const OPERATOR: &str = "operator";
+
+/// Nothing was measured.
+const NO_EVIDENCE: PairEvidence =
+    PairEvidence { confidence: 0.0, s: None, r: None, q: None, placement: None };
 
 /// The columns that [`EdgeRow::take`] takes.
 pub(super) const EDGE_COLUMNS: &str = "edge.a, edge.b, relation, confidence, s, r, q, b_in_a, a_in_b, edge.reason, edge.version, is_counted, is_told";
@@ -79,7 +88,9 @@ pub(super) fn class_changed(
     is_best_new: bool,
 ) -> Result<(), LedgerError> {
     let mut edges = of_digest(session, digest)?;
-    if edges.is_empty() && touched.is_empty() {
+    // what holds by the word of an operator alone changes no edge when a class comes or goes
+    let is_declared = !verdicts::partners(session, digest, OperatorVerdict::Same)?.is_empty();
+    if edges.is_empty() && touched.is_empty() && !is_declared {
         return Ok(());
     }
     // edges may come with a plane of other pixels: those of a container that is complete at last
@@ -88,7 +99,7 @@ pub(super) fn class_changed(
     }
     edges.sort_unstable_by_key(|edge| (edge.a, edge.b));
     edges.dedup_by_key(|edge| (edge.a, edge.b));
-    let may_stay = touched.is_empty() && !is_best_new;
+    let may_stay = touched.is_empty() && !is_best_new && !is_declared;
     let mut seeds: BTreeSet<PixelDigest> = touched.into_iter().flatten().collect();
     seeds.insert(*digest);
     let mut changed = Vec::new();
@@ -166,6 +177,40 @@ pub(super) fn between(
     session.row_if_any(&sql, params![one.min(other), one.max(other)], EdgeRow::read)?.transpose()
 }
 
+/// What makes a class a member of the group of another one.
+pub(super) struct Bond {
+    pub(super) relation: &'static str,
+    pub(super) reason: Option<&'static str>,
+    /// The representative first.
+    pub(super) evidence: PairEvidence,
+}
+
+/// What a class is to the representative of its group; none for that itself.
+pub(super) fn bond(
+    session: &Session<'_>,
+    star: &PixelDigest,
+    member: &PixelDigest,
+) -> Result<Option<Bond>, LedgerError> {
+    if star == member {
+        return Ok(None);
+    }
+    let edge = between(session, star, member)?;
+    let is_declared = verdicts::of_pair(session, star, member)? == Some(OperatorVerdict::Same);
+    let evidence = edge.as_ref().map_or(NO_EVIDENCE, |edge| edge.evidence(star));
+    Ok(Some(match edge {
+        Some(edge) if GROUPING.contains(&edge.relation) => {
+            let is_by_word = is_declared || !edge.is_counted;
+            Bond { relation: edge.relation.name(), reason: is_by_word.then_some(OPERATOR), evidence }
+        }
+        // the word of the operator is as sure as can be
+        _ => Bond {
+            relation: DECLARED,
+            reason: Some(OPERATOR),
+            evidence: PairEvidence { confidence: 1.0, ..evidence },
+        },
+    }))
+}
+
 /// A class of equal pixels in a line of `duplicates.jsonl`; its file is null where the class has lost its last plane.
 pub(super) fn class_report(session: &Session<'_>, digest: &PixelDigest) -> Result<Value, LedgerError> {
     let mut report = Member::of_class(session, digest)?
@@ -221,15 +266,17 @@ fn take_back(session: &Session<'_>, known: Option<EdgeRow>) -> Result<(), Ledger
     }
 }
 
-/// Whether both digests have live planes, none of which is an expected repeat of one of the other.
+/// Whether both digests have live planes, none of which is an expected repeat of one of the other, and no operator has
+/// said that they are no duplicates, nor of a flag what they are.
 fn counts(session: &Session<'_>, edge: &EdgeRow) -> Result<bool, LedgerError> {
     session.row(
         "SELECT EXISTS (SELECT 1 FROM plane WHERE digest = ?1 AND is_live = 1) \
          AND EXISTS (SELECT 1 FROM plane WHERE digest = ?2 AND is_live = 1) \
          AND NOT EXISTS (SELECT 1 FROM plane x JOIN plane y ON x.file_id = y.file_id OR x.field = y.field \
          AND (x.lane, x.series_t, x.series_z) != (y.lane, y.series_t, y.series_z) \
-         WHERE x.digest = ?1 AND x.is_live = 1 AND y.digest = ?2 AND y.is_live = 1)",
-        params![edge.a, edge.b],
+         WHERE x.digest = ?1 AND x.is_live = 1 AND y.digest = ?2 AND y.is_live = 1) \
+         AND NOT EXISTS (SELECT 1 FROM verdict WHERE a = ?1 AND b = ?2 AND (says = 'not-duplicate' OR ?3))",
+        params![edge.a, edge.b, FLAGS.contains(&edge.relation)],
         |row| row.get(0),
     )
 }

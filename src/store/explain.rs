@@ -63,7 +63,8 @@ impl LedgerReader {
             });
         }
         let relations = self.relations(file_id)?;
-        Ok(FileHistory { location, root, version, events, planes, relations })
+        let verdicts = self.verdicts_of(file_id)?;
+        Ok(FileHistory { location, root, version, events, planes, relations, verdicts })
     }
 
     /// What the planes of a file are to others, as far as it counts, for the first planes that have any relation.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::lock::InstanceLock;
 use super::writer::{Message, Operation, Writer};
-use super::{claim, edges, files, growth, outbox, pause, planes, schema};
+use super::{claim, edges, files, growth, outbox, pause, planes, schema, verdicts};
 use crate::paths::FileStat;
 use crate::store::records::*;
-use crate::store::{LedgerError, Pause, Session, Stream};
+use crate::store::{LedgerError, OperatorVerdict, Pause, Session, Stream};
 use crate::units::PlaneIndex;
 
 /// Called once with the answer, after the commit, on the writer's thread: it must not block.
@@ -225,6 +225,17 @@ impl LedgerHandle {
     /// Writes down a pause, or its end; whoever takes files up obeys it, the ledger only remembers.
     pub fn set_pause(&self, pause: Option<Pause>, reply: Reply<()>) {
         self.queue(reply, move |session| pause::set(session, pause));
+    }
+
+    /// Writes down what an operator says of two pixel digests, or takes that back (none), and makes the groups anew;
+    /// answers the verdict before. A verdict that contradicts others is refused.
+    pub fn judge(
+        &self,
+        pixels: [PixelDigest; 2],
+        says: Option<OperatorVerdict>,
+        reply: Reply<Option<OperatorVerdict>>,
+    ) {
+        self.queue(reply, move |session| verdicts::judge(session, pixels, says));
     }
 
     /// Answers once everything that was queued before is committed: a reader sees it then.

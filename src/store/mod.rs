@@ -40,6 +40,11 @@
 //! arrival. A member of a byte-identical file at the same place in it is an `identical_file`, every other member
 //! is `identical_pixels`.
 //!
+//! # Verdicts
+//! What an operator says of two planes is kept by the digests of their pixels and outlives the planes. Planes that are
+//! `same` by verdicts form a block, which joins a group as a whole; planes that are `not-duplicate` never stand in one
+//! group, whatever leads them there, and are not flagged. Equal pixels are a fact beyond verdicts.
+//!
 //! # Writing
 //! Operations are queued through [`LedgerHandle`], done in groups in one transaction, each in its own savepoint, and
 //! answered after the commit. Report lines are rows of the same transaction (see [`crate::reports`]).
@@ -68,6 +73,7 @@ mod session;
 mod stars;
 mod state;
 mod stuck;
+mod verdicts;
 mod writer;
 
 pub use error::LedgerError;
@@ -83,6 +89,7 @@ pub use records::*;
 pub use schema::DATABASE_FILE;
 pub use series::Place;
 pub use state::{FileState, PlaneState};
+pub use verdicts::{NamedPlane, OperatorVerdict, PlaneVerdict};
 
 use session::Session;
 

@@ -45,7 +45,8 @@ pub struct GroupMember {
     pub plane: PlaneName,
     /// What it is to the representative; none for the representative itself.
     pub relation: Option<&'static str>,
-    /// The kind of a copy: `copy`, or `vendor_layout` for one file in several folders of a series.
+    /// The kind of a copy: `copy`, or `vendor_layout` for one file in several folders of a series; `operator` where the pair
+    /// is one by an operator's verdict.
     pub reason: Option<String>,
     /// The figures of the pair, the representative first.
     pub evidence: PairEvidence,
@@ -75,11 +76,13 @@ const EXACT_EVIDENCE: PairEvidence = PairEvidence {
     placement: Some(Placement { orientation: 0, scale: 1.0, shift_row_px: 0.0, shift_column_px: 0.0 }),
 };
 
-/// The flags that count, with the groups of both ends; those of one group are none.
+/// The flags that count, with the groups of both ends; those of one group are none, nor those between representatives that an
+/// operator says are no duplicates.
 const FLAGS_FROM: &str = "FROM (SELECT edge.*, coalesce(x.star, a) AS group_a, coalesce(y.star, b) AS group_b \
     FROM edge LEFT JOIN star_member x ON x.digest = a LEFT JOIN star_member y ON y.digest = b \
     WHERE is_counted = 1 AND relation IN ('partial_overlap', 'reacquired', 'uncertain')) AS edge \
-    WHERE group_a != group_b";
+    WHERE group_a != group_b AND NOT EXISTS (SELECT 1 FROM verdict WHERE says = 'not-duplicate' \
+    AND verdict.a = min(group_a, group_b) AND verdict.b = max(group_a, group_b))";
 
 /// The stuck frames that no row of an exact group tells.
 const STUCK_FROM: &str = "FROM stuck WHERE NOT EXISTS (SELECT 1 FROM dup_member JOIN dup_group ON id = group_id \
@@ -278,12 +281,12 @@ fn mapped_group(session: &Session<'_>, star: PixelDigest) -> Result<GroupListing
         session.rows("SELECT digest FROM star_member WHERE star = ?1", [star], |row| row.get(0))?;
     let mut members = Vec::with_capacity(digests.len());
     for digest in digests {
-        let edge = edges::between(session, &star, &digest)?;
+        let bond = edges::bond(session, &star, &digest)?;
         members.push(GroupMember {
             plane: class_name(session, &digest)?,
-            relation: edge.as_ref().map(|edge| edge.relation.name()),
-            reason: None,
-            evidence: edge.map_or(EXACT_EVIDENCE, |edge| edge.evidence(&star)),
+            relation: bond.as_ref().map(|bond| bond.relation),
+            reason: bond.as_ref().and_then(|bond| bond.reason).map(str::to_owned),
+            evidence: bond.map_or(EXACT_EVIDENCE, |bond| bond.evidence),
         });
     }
     members.sort_by(|one, other| one.plane.cmp(&other.plane));

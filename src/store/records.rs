@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::analysis::segmentation::Centroids;
 use crate::analysis::verification::{Placement, Relation};
 use crate::paths::{FileStat, RelativePath};
-use crate::store::{FileState, Place, PlaneName, PlaneState};
+use crate::store::{FileState, Place, PlaneName, PlaneState, PlaneVerdict};
 use crate::units::PlaneIndex;
 
 /// SHA-256 or other 256-bit digest of the samples of a plane.
@@ -526,6 +526,8 @@ pub struct FileHistory {
     pub planes: Vec<PlaneHistory>,
     /// What its planes are to others: to the best of equal pixels, and to look-alikes.
     pub relations: Vec<PlaneRelation>,
+    /// What operators have said of its planes.
+    pub verdicts: Vec<PlaneVerdict>,
 }
 
 /// What a plane is to another one.

@@ -9,9 +9,10 @@ use super::edges;
 use super::outbox;
 use super::rows::Columns;
 use super::session::Session;
+use super::verdicts;
 use crate::analysis::verification::Relation;
 use crate::paths::RelativePath;
-use crate::store::{Alert, Edge, LedgerError, PixelDigest, Place};
+use crate::store::{Alert, Edge, LedgerError, OperatorVerdict, PixelDigest, Place};
 use crate::units::PlaneIndex;
 
 /// A live plane beside another one in its series.
@@ -56,18 +57,33 @@ pub(super) fn look_at_edges(
         |edge: &&Edge| edge.relation == Relation::SameExposureMapped && touched.contains(&[edge.a, edge.b]);
     // from either end the other is seen
     let digests: BTreeSet<_> = edges.iter().filter(is_new).map(|edge| edge.a).collect();
-    for digest in digests {
-        let planes = session.rows(
-            "SELECT id, file_id, t, p, z, c, field, lane, series_t, series_z, is_stacked FROM plane \
-             WHERE digest = ?1 AND is_live = 1 AND is_stacked = 1 ORDER BY id",
-            [digest],
-            |row| {
-                let mut column = Columns::new(row);
-                Ok((column.next()?, column.place()?))
-            },
-        )?;
-        planes.iter().try_for_each(|(plane_id, place)| look(session, *plane_id, place))?;
-    }
+    digests.iter().try_for_each(|digest| look_at_pixels(session, digest))
+}
+
+/// Looks at every plane of these pixels.
+pub(super) fn look_at_pixels(session: &Session<'_>, digest: &PixelDigest) -> Result<(), LedgerError> {
+    let planes = session.rows(
+        "SELECT id, file_id, t, p, z, c, field, lane, series_t, series_z, is_stacked FROM plane \
+         WHERE digest = ?1 AND is_live = 1 AND is_stacked = 1 ORDER BY id",
+        [digest],
+        |row| {
+            let mut column = Columns::new(row);
+            Ok((column.next()?, column.place()?))
+        },
+    )?;
+    planes.iter().try_for_each(|(plane_id, place)| look(session, *plane_id, place))
+}
+
+/// Forgets that planes of these pixels were found stuck: an operator knows better.
+pub(super) fn forget_pair(
+    session: &Session<'_>,
+    one: &PixelDigest,
+    other: &PixelDigest,
+) -> Result<(), LedgerError> {
+    let sql = "DELETE FROM stuck WHERE first IN (SELECT id FROM plane WHERE digest = ?1 AND is_live = 1) \
+               AND second IN (SELECT id FROM plane WHERE digest = ?2 AND is_live = 1)";
+    session.execute(sql, [one, other])?;
+    session.execute(sql, [other, one])?;
     Ok(())
 }
 
@@ -111,7 +127,9 @@ fn is_one_exposure(session: &Session<'_>, one: &Frame, other: &Frame) -> Result<
         return Ok(!is_layout);
     }
     let edge = edges::between(session, &one.digest, &other.digest)?;
-    Ok(edge.is_some_and(|edge| edge.relation == Relation::SameExposureMapped))
+    let is_denied =
+        verdicts::of_pair(session, &one.digest, &other.digest)? == Some(OperatorVerdict::NotDuplicate);
+    Ok(!is_denied && edge.is_some_and(|edge| edge.relation == Relation::SameExposureMapped))
 }
 
 fn tell(session: &Session<'_>, first: &Frame, second: &Frame) -> Result<(), LedgerError> {

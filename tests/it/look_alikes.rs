@@ -11,7 +11,7 @@ use scopewatch::units::SampleType;
 use crate::support::{Sandbox, tiff};
 
 /// A field that is large enough for its noise to be measured; `noise_seed` makes another exposure of it.
-fn exposure(seed: u64, noise_seed: u64) -> Plane {
+pub(crate) fn exposure(seed: u64, noise_seed: u64) -> Plane {
     let settings = FieldSettings {
         height: 256,
         width: 256,
@@ -28,7 +28,7 @@ fn samples(plane: &Plane) -> &[u16] {
 }
 
 /// The same exposure with another contrast.
-fn mapped(plane: &Plane) -> Plane {
+pub(crate) fn mapped(plane: &Plane) -> Plane {
     let samples = samples(plane).iter().map(|value| value * 2 + 100).collect();
     Plane { samples: Samples::Uint16(samples), ..plane.clone() }
 }

@@ -26,3 +26,4 @@ mod tables;
 mod tidy;
 #[cfg(unix)]
 mod torture;
+mod verdicts;
