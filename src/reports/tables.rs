@@ -132,8 +132,10 @@ fn write_groups(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Resul
                 "plane": member.plane.index.to_string(),
                 "relation": member.relation,
             });
-            if let Some(reason) = &member.reason {
-                json["reason"] = reason.as_str().into();
+            for (key, text) in [("reason", &member.reason), ("class", &member.class)] {
+                if let Some(text) = text {
+                    json[key] = text.as_str().into();
+                }
             }
             if member.relation.is_some() {
                 for (key, value) in EVIDENCE_COLUMNS.into_iter().zip(evidence(&member.evidence)) {

@@ -78,11 +78,18 @@ pub(super) fn leave(session: &Session<'_>, plane_id: i64) -> Result<(), LedgerEr
         let is_dissolved = group.n_members < 2;
         session
             .execute("DELETE FROM dup_member WHERE group_id = ?1 AND plane_id = ?2", [group.id, plane_id])?;
-        let content = group
+        let mut content = group
             .event("retracted")
             .with("member", member.report())
             .with("n_members", if is_dissolved { 0 } else { group.n_members })
             .with("dissolved", is_dissolved);
+        if is_dissolved {
+            // whoever follows the events learns who stands for these pixels from now on
+            let last = "SELECT plane_id FROM dup_member WHERE group_id = ?1";
+            let last: Option<i64> = session.row_if_any(last, [group.id], |row| row.get(0))?;
+            let last = last.map(|last| Member::load(session, last)).transpose()?;
+            content = content.with("remaining", last.as_ref().map(Member::report));
+        }
         outbox::emit(session, Stream::Duplicates, &content)?;
         if is_dissolved {
             session.execute("DELETE FROM dup_group WHERE id = ?1", [group.id])?;

@@ -94,6 +94,8 @@ pub use verdicts::{NamedPlane, OperatorVerdict, PlaneVerdict};
 use session::Session;
 
 #[cfg(test)]
+mod history_tests;
+#[cfg(test)]
 pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;

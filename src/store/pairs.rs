@@ -43,6 +43,8 @@ pub struct GroupListing {
 pub struct GroupMember {
     /// The plane.
     pub plane: PlaneName,
+    /// In a mapped group the name of the class of equal pixels that it stands for.
+    pub class: Option<String>,
     /// What it is to the representative; none for the representative itself.
     pub relation: Option<&'static str>,
     /// The kind of a copy: `copy`, or `vendor_layout` for one file in several folders of a series; `operator` where the pair
@@ -262,6 +264,7 @@ fn exact_group(group: Vec<RawMember>) -> Result<GroupListing, LedgerError> {
         let reason = if is_layout { "vendor_layout" } else { "copy" };
         GroupMember {
             plane: raw.plane.clone(),
+            class: None,
             relation: (!raw.is_representative).then_some(relation),
             reason: (!raw.is_representative && relation == Relation::IdenticalFile.name())
                 .then(|| reason.to_owned()),
@@ -284,6 +287,7 @@ fn mapped_group(session: &Session<'_>, star: PixelDigest) -> Result<GroupListing
         let bond = edges::bond(session, &star, &digest)?;
         members.push(GroupMember {
             plane: class_name(session, &digest)?,
+            class: Some(group_name(&digest)),
             relation: bond.as_ref().map(|bond| bond.relation),
             reason: bond.as_ref().and_then(|bond| bond.reason).map(str::to_owned),
             evidence: bond.map_or(EXACT_EVIDENCE, |bond| bond.evidence),
