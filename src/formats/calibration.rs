@@ -64,6 +64,7 @@ mod tests {
             dims: Dims { t: 1, p: 1, z: 1, c: 1, y: 4, x: 4, s: 1 },
             sample_type: SampleType::Uint16,
             significant_bits: 16,
+            is_lossy: false,
             pixel_size_um: None,
             z_step_um: None,
             nominal_magnification: magnification,

@@ -27,11 +27,6 @@ impl Format {
             Self::Bmp => "bmp",
         }
     }
-
-    /// Whether decoding gives the samples that were stored by the camera or writer (all but JPEG).
-    pub const fn is_lossless(self) -> bool {
-        !matches!(self, Self::Jpeg)
-    }
 }
 
 /// Lengths of the axes; 1 where an axis is absent.
@@ -89,6 +84,8 @@ pub struct Metadata {
     pub sample_type: SampleType,
     /// Bits of a sample that carry signal, 1 to 64.
     pub significant_bits: u32,
+    /// Whether the samples are compressed with loss, as JPEG does, in a TIFF too.
+    pub is_lossy: bool,
     /// Side of a pixel in micrometres (already includes zoom and binning).
     pub pixel_size_um: Option<f64>,
     /// Distance of focus steps in micrometres.
@@ -123,8 +120,9 @@ pub struct PlaneDetails {
 }
 
 impl Metadata {
-    /// How good an original the container is among others with the same pixels: deeper samples, then lossless
-    /// formats, then more metadata rank higher.
+    /// How good an original the container is among others of the same exposure: deeper samples, then lossless
+    /// formats, then more metadata rank higher. Depth is that of the sample type: how many bits of it carry signal is known
+    /// of originals, and of their exports mostly not.
     pub fn quality_rank(&self) -> i64 {
         let named = self.channels.iter().any(|channel| !channel.name.is_empty());
         let known = [
@@ -138,7 +136,8 @@ impl Metadata {
             named,
         ];
         let richness = known.into_iter().filter(|known| *known).count() as i64;
-        i64::from(self.significant_bits) * 100 + i64::from(self.format.is_lossless()) * 50 + richness
+        let bits = 8 * self.sample_type.size_bytes() as i64;
+        bits * 100 + i64::from(!self.is_lossy) * 50 + richness
     }
 }
 
@@ -167,5 +166,54 @@ impl PlaneEntry {
         let n =
             u64::from(self.height).saturating_mul(self.width.into()).saturating_mul(self.n_samples.into());
         n.saturating_mul(self.sample_type.size_bytes() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bare(format: Format, sample_type: SampleType) -> Metadata {
+        Metadata {
+            format,
+            dims: Dims { t: 1, p: 1, z: 1, c: 1, y: 8, x: 8, s: 1 },
+            sample_type,
+            significant_bits: 8 * sample_type.size_bytes() as u32,
+            is_lossy: format == Format::Jpeg,
+            pixel_size_um: None,
+            z_step_um: None,
+            nominal_magnification: None,
+            objective: None,
+            numerical_aperture: None,
+            channels: Vec::new(),
+            positions: Vec::new(),
+            acquired_at: None,
+            other_files: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn depth_counts_before_losslessness_and_that_before_metadata() {
+        let deep = bare(Format::Tiff, SampleType::Uint16);
+        let shallow = bare(Format::Png, SampleType::Uint8);
+        let lossy = Metadata {
+            pixel_size_um: Some(0.5),
+            z_step_um: Some(1.0),
+            nominal_magnification: Some(20.0),
+            objective: Some("20x".into()),
+            numerical_aperture: Some(0.8),
+            channels: vec![Channel { name: "DAPI".into(), ..Channel::default() }],
+            positions: vec![Position::default()],
+            acquired_at: Some("2026-01-01".into()),
+            ..bare(Format::Jpeg, SampleType::Uint8)
+        };
+        // an original of 12 bits beside its export, of which nobody knows how many bits carry signal
+        let original = Metadata {
+            significant_bits: 12,
+            objective: Some("20x".into()),
+            ..bare(Format::Nd2, SampleType::Uint16)
+        };
+        let ranks = [&original, &deep, &shallow, &lossy].map(Metadata::quality_rank);
+        assert!(ranks.is_sorted_by(|better, worse| better > worse), "{ranks:?}");
     }
 }

@@ -37,6 +37,7 @@ impl RasterContainer {
             dims: Dims { t: 1, p: 1, z: 1, c: 1, y: height, x: width, s: n_samples },
             sample_type,
             significant_bits: bits,
+            is_lossy: format == Format::Jpeg,
             pixel_size_um: None,
             z_step_um: None,
             nominal_magnification: None,

@@ -213,6 +213,7 @@ mod tests {
             dims,
             sample_type: SampleType::Uint16,
             significant_bits: 16,
+            is_lossy: false,
             pixel_size_um: None,
             z_step_um: None,
             nominal_magnification: None,

@@ -165,6 +165,42 @@ fn each_event_of_a_group_is_told_when_it_happens() {
     assert_eq!(told(&mut n), ["retracted 01 dissolved"]);
 }
 
+#[test]
+fn the_better_plane_then_the_earlier_then_the_first_by_path_represents_exact_and_mapped_groups() {
+    // (path, quality rank, modification time), the best first
+    let ranked = [("z.tif", 2, 9), ("y.tif", 1, 3), ("b/x.tif", 1, 4), ("c/a.tif", 1, 4), ("a.tif", 0, 1)];
+    for is_exact in [true, false] {
+        for first in 0..ranked.len() {
+            let scratch = Scratch::new();
+            let mut order: Vec<_> = (0..ranked.len()).collect();
+            order.rotate_left(first);
+            for at in order {
+                let (path, quality_rank, mtime_ns) = ranked[at];
+                let request = FileClaim { quality_rank, ..scratch.file_claim(path, mtime_ns, 1) };
+                let ticket = wait(|reply| scratch.handle().claim_file(request, reply)).unwrap().ticket;
+                scratch.finish_plane(ticket, 0, if is_exact { 1 } else { at as u8 + 1 });
+                if !is_exact {
+                    let others = (1..=ranked.len() as u8).filter(|other| *other != at as u8 + 1);
+                    save(
+                        &scratch,
+                        &others.map(|other| edge(at as u8 + 1, other, MAPPED)).collect::<Vec<_>>(),
+                    );
+                }
+            }
+            // the representatives as the better ones go
+            for best in 0..ranked.len() - 1 {
+                let groups = groups_of_table(&scratch);
+                let [(_, _, representative, members)] = &groups[..] else { panic!("{groups:?}") };
+                assert_eq!(representative.split(' ').next().unwrap(), ranked[best].0, "first came {first}");
+                assert_eq!(members.len(), ranked.len() - best);
+                scratch.take_through(ranked[best].0, 100, &[100 + best as u8]);
+            }
+            assert!(groups_of_table(&scratch).is_empty());
+            check(&scratch);
+        }
+    }
+}
+
 /// What happens in a history, drawn at random.
 struct World {
     scratch: Scratch,

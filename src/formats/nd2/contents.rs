@@ -115,6 +115,8 @@ impl Contents {
             },
             sample_type,
             significant_bits,
+            // lossy frames are refused
+            is_lossy: false,
             pixel_size_um: metadata::pixel_size_um(&self.picture, &objective),
             z_step_um: self.loops.iter().find(|own| own.axis == Axis::Focus).and_then(|own| own.step_um),
             nominal_magnification: objective.magnification,

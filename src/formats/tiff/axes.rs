@@ -20,6 +20,7 @@ pub(super) struct Page {
     pub(super) n_samples: u32,
     pub(super) sample_type: SampleType,
     pub(super) bits: u32,
+    pub(super) is_lossy: bool,
     /// A thumbnail, a coarser resolution or a mask.
     pub(super) reduced: bool,
 }

@@ -30,6 +30,11 @@ pub(super) enum Compression {
 }
 
 impl Compression {
+    /// Whether samples may come back changed.
+    pub(super) const fn is_lossy(self) -> bool {
+        matches!(self, Self::OldJpeg | Self::Jpeg)
+    }
+
     pub(super) const fn from_code(code: u64) -> Self {
         match code {
             0 | 1 => Self::None,

@@ -82,7 +82,7 @@ pub(super) fn metadata(
 ) -> Metadata {
     let first = planes.iter().find(|plane| !plane.missing).unwrap_or(&planes[0]);
     let dims = dims_of(planes, first);
-    let bits = pages.iter().find(|page| !page.reduced).unwrap_or(&pages[0]).bits;
+    let Page { bits, is_lossy, .. } = *pages.iter().find(|page| !page.reduced).unwrap_or(&pages[0]);
     let ome = hints.ome.as_ref();
     let image_index = assignment.images.first().copied().unwrap_or(0);
     let image = ome.and_then(|ome| ome.images.get(image_index));
@@ -116,6 +116,7 @@ pub(super) fn metadata(
         dims,
         sample_type: first.sample_type,
         significant_bits: significant_bits.unwrap_or(bits),
+        is_lossy,
         pixel_size_um,
         z_step_um,
         nominal_magnification,

@@ -112,6 +112,7 @@ impl GrowingTiff {
             n_samples: layout.n_samples,
             sample_type: layout.sample_type,
             bits: layout.bits,
+            is_lossy: layout.compression.is_lossy(),
             reduced: is_reduced(directory),
         };
         if self.first.is_none() && !page.reduced {

@@ -241,6 +241,7 @@ impl Survey {
             n_samples: layout.n_samples,
             sample_type: layout.sample_type,
             bits: layout.bits,
+            is_lossy: layout.compression.is_lossy(),
             reduced,
         });
         Ok(())

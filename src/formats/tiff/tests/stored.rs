@@ -142,6 +142,9 @@ fn jpeg_strips_are_colours_or_refused() {
     let Samples::Uint8(found) = samples_of(&file(16)) else { panic!("8-bit samples") };
     let worst = found.iter().zip(&pixels).map(|(a, b)| a.abs_diff(*b)).max();
     assert!(worst.unwrap() <= 6, "differs by {worst:?}");
+    assert!(open_bytes(&file(16)).unwrap().metadata().is_lossy);
+    let plain: &[(u16, &[u32])] = &[(tag::WIDTH, &[2]), (tag::HEIGHT, &[1]), (tag::BITS_PER_SAMPLE, &[8])];
+    assert!(!open_bytes(&single_page(plain, &[&[1, 2]])).unwrap().metadata().is_lossy);
     assert_eq!(read_all(&file(17)).unwrap_err().kind, FormatErrorKind::Malformed);
 }
 
