@@ -261,6 +261,25 @@ pub struct Edge {
     pub version: u32,
 }
 
+impl Edge {
+    /// Takes an earlier edge between two digests back: it is no longer looked at.
+    pub fn taken_back(one: PixelDigest, other: PixelDigest) -> Self {
+        Self {
+            a: one.min(other),
+            b: one.max(other),
+            relation: Relation::Distinct,
+            confidence: 0.0,
+            s: None,
+            r: None,
+            q: None,
+            b_in_a: None,
+            a_in_b: None,
+            reason: "both have nearer look-alikes".into(),
+            version: 0,
+        }
+    }
+}
+
 /// The figures of a pair in the tables.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PairEvidence {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::known::{KnownPlanes, Pair, Taken, Wanted};
+use super::known::{KnownPlanes, Met, Taken};
 use super::originals::Originals;
 use crate::actor::{StageCounters, StageError};
 use crate::analysis::hashing::{PixelDigest, PlaneFeatures};
@@ -32,37 +32,40 @@ impl Desk {
     pub(super) async fn verify(
         self,
         mut image: VerifiedImage,
-        Taken { pairs, put_off }: Taken,
+        Taken { met, put_off }: Taken,
         counters: Arc<StageCounters>,
     ) -> Result<VerifiedImage, StageError> {
         let own = (image.image.digest, &image.image.features);
-        let mut portion = Vec::new();
-        for wanted in put_off {
-            portion.extend(self.look_alikes(wanted).await?);
+        let mut portion = Met::default();
+        for digest in put_off {
+            portion = self.meet(digest, portion).await?;
             counters.progress();
-            if portion.len() >= PAIRS_AT_ONCE {
+            if portion.pairs.len() >= PAIRS_AT_ONCE {
                 self.verify_portion(own, std::mem::take(&mut portion), &counters).await?;
             }
         }
         self.verify_portion(own, portion, &counters).await?;
-        image.edges = self.verify_pairs(own, &pairs, &counters).await?;
+        image.edges = self.verify_pairs(own, &met, &counters).await?;
         Ok(image)
     }
 
-    /// Searches all codes, off the runtime's workers.
-    async fn look_alikes(&self, (digest, place, looks): Wanted) -> Result<Vec<Pair>, StageError> {
+    /// Searches all codes, off the runtime's workers, and adds what is to be done.
+    async fn meet(&self, digest: PixelDigest, mut met: Met) -> Result<Met, StageError> {
         let this = self.clone();
-        let search = move |_: &_| this.known().look_alikes((&digest, &place), &looks, false);
+        let search = move |_: &_| {
+            this.known().meet(&digest, false, &mut met);
+            met
+        };
         Ok(self.originals.means.cpu.run(search).await?)
     }
 
     async fn verify_portion(
         &self,
         own: (PixelDigest, &PlaneFeatures),
-        pairs: Vec<Pair>,
+        met: Met,
         counters: &Arc<StageCounters>,
     ) -> Result<(), StageError> {
-        let edges = self.verify_pairs(own, &pairs, counters).await?;
+        let edges = self.verify_pairs(own, &met, counters).await?;
         if edges.is_empty() {
             return Ok(());
         }
@@ -78,13 +81,18 @@ impl Desk {
     async fn verify_pairs(
         &self,
         own: (PixelDigest, &PlaneFeatures),
-        pairs: &[Pair],
+        met: &Met,
         counters: &Arc<StageCounters>,
     ) -> Result<Vec<Edge>, StageError> {
-        let (edges, put_off) = self.originals.verify_all(own, pairs, counters).await?;
+        let (mut edges, put_off) = self.originals.verify_all(own, &met.pairs, counters).await?;
+        let mut known = self.known();
+        // whoever pushed a pair out meanwhile has taken it back
+        edges.retain(|edge| known.is_wanted(&PixelDigest(edge.a), &PixelDigest(edge.b)));
         let unread = edges.iter().filter(|edge| edge.version == 0);
         let unread = unread.map(|edge| [edge.a, edge.b].map(PixelDigest));
-        unread.chain(put_off).for_each(|[a, b]| self.known().forget_verified(&a, &b));
+        unread.chain(put_off).for_each(|[a, b]| known.forget_verified(&a, &b));
+        drop(known);
+        edges.splice(0..0, met.pushed_out.iter().map(|[a, b]| Edge::taken_back(a.0, b.0)));
         Ok(edges)
     }
 }
@@ -140,7 +148,7 @@ mod tests {
         let scratch = Scratch::new();
         let claims = ["a.tif", "b.tif"].map(|path| scratch.claim(path, 1, 1).ticket);
         let mut known = KnownPlanes::default();
-        let wanted = [1, 2].map(|byte: u8| {
+        let put_off = [1, 2].map(|byte: u8| {
             let claim = claims[usize::from(byte) - 1];
             scratch.finish_plane(claim, 0, byte);
             let path = RelativePath::new("drawn.tif");
@@ -149,7 +157,7 @@ mod tests {
             let (code, fingerprints) = (hashing::Code256([7; 4]), hashing::Fingerprints::default());
             let (digest, looks) = (PixelDigest([byte; 32]), Looks { code, fingerprints });
             known.add(digest, Known { place, bytes: byte.into() }, Some(looks));
-            (digest, place, looks)
+            digest
         });
         let means = Means {
             io: IoPool::new(NonZeroUsize::MIN),
@@ -163,7 +171,7 @@ mod tests {
         };
         let originals = Originals::new(scratch.reader(), means);
         let desk = Desk { originals, known: Arc::new(Mutex::new(known)) };
-        let taken = Taken { pairs: Vec::new(), put_off: wanted.to_vec() };
+        let taken = Taken { met: Met::default(), put_off: put_off.to_vec() };
         let own = image(scratch.claim("own.tif", 1, 1).ticket);
         let verified = desk.verify(own, taken, StageCounters::alone("verifier")).await.unwrap();
         assert!(verified.edges.is_empty());

@@ -6,6 +6,7 @@
 mod bytes;
 mod desk;
 mod known;
+mod nearest;
 mod originals;
 
 use std::sync::{Arc, Mutex};
@@ -140,7 +141,7 @@ impl Stage for Verifier {
             });
             return Ok(());
         }
-        if taken.pairs.is_empty() {
+        if taken.met.pairs.is_empty() && taken.met.pushed_out.is_empty() {
             return out.send(image).await;
         }
         let verified = self.desk.clone().verify(image, taken, counters);
