@@ -134,6 +134,9 @@ impl<'a> BandBlur<'a> {
     }
 }
 
+/// Pixels of a patch that are filtered together along the columns.
+const BLOCK_PX: usize = 1024;
+
 /// Blurs patches that are zero outside, with buffers that are used again.
 #[derive(Debug, Default)]
 pub(super) struct PatchBlur {
@@ -158,15 +161,18 @@ impl PatchBlur {
             self.padded[radius..radius + width].copy_from_slice(row);
             kernel.filter_row(&self.padded, filtered);
         }
-        let n = patch.len();
-        for (out, value) in patch.iter_mut().zip(&self.rows[radius * width..]) {
-            *out = kernel.half[0] * value;
-        }
-        for (k, &weight) in kernel.half.iter().enumerate().skip(1) {
-            let above = &self.rows[(radius - k) * width..][..n];
-            let below = &self.rows[(radius + k) * width..][..n];
-            for ((out, a), b) in patch.iter_mut().zip(above).zip(below) {
-                *out += weight * (a + b);
+        // as many pixels at once as the nearest cache holds
+        for (block, out) in patch.chunks_mut(BLOCK_PX).enumerate() {
+            let (n, from) = (out.len(), radius * width + block * BLOCK_PX);
+            for (out, value) in out.iter_mut().zip(&self.rows[from..]) {
+                *out = kernel.half[0] * value;
+            }
+            for (k, &weight) in kernel.half.iter().enumerate().skip(1) {
+                let above = &self.rows[from - k * width..][..n];
+                let below = &self.rows[from + k * width..][..n];
+                for ((out, a), b) in out.iter_mut().zip(above).zip(below) {
+                    *out += weight * (a + b);
+                }
             }
         }
         let_go(&mut self.rows);

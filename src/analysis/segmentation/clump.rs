@@ -58,6 +58,7 @@ pub(super) struct RimRule {
 pub(super) struct Splitter {
     distance: DistanceTransform,
     squared: Vec<u32>,
+    peaks: Vec<u32>,
     blur: PatchBlur,
     watershed: Watershed,
     shape: Vec<f32>,
@@ -84,17 +85,34 @@ impl Splitter {
     }
 
     /// The squared distances that no neighbour exceeds, above 1.
-    pub(super) fn maxima(&self, patch: &Patch) -> Vec<u32> {
-        let mut maxima = Vec::new();
+    pub(super) fn maxima(&mut self, patch: &Patch) -> Vec<u32> {
         let stride = patch.stride;
-        for (index, &value) in self.squared.iter().enumerate().filter(|&(_, &value)| value > 1) {
-            let is_maximum = [index - stride - 1, index - 1, index + stride - 1]
-                .into_iter()
-                .all(|start| self.squared[start..start + 3].iter().all(|&other| other <= value));
-            if is_maximum {
-                maxima.push(value);
+        let from = stride + 1;
+        let n = self.squared.len() - 2 * from;
+        let [above, here, below] = [0, stride, 2 * stride].map(|start| &self.squared[start..][..n + 2]);
+        let beside = [
+            &above[..n],
+            &above[1..=n],
+            &above[2..],
+            &here[..n],
+            &here[2..],
+            &below[..n],
+            &below[1..=n],
+            &below[2..],
+        ];
+        let here = &here[1..=n];
+        self.peaks.clear();
+        self.peaks.resize(n, 0);
+        // plain enough that several pixels are done at once; what is no maximum stays 0
+        for (x, peak) in self.peaks.iter_mut().enumerate() {
+            let (value, mut highest) = (here[x] as i32, 2);
+            for other in beside {
+                highest = if other[x] as i32 > highest { other[x] as i32 } else { highest };
             }
+            *peak = if value >= highest { here[x] } else { 0 };
         }
+        let maxima = self.peaks.iter().copied().filter(|&peak| peak > 0).collect();
+        let_go(&mut self.peaks);
         maxima
     }
 

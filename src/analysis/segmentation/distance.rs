@@ -18,9 +18,12 @@ pub(super) struct DistanceTransform {
     nearest: Vec<i16>,
 }
 
-/// Up to this distance along the columns every neighbour of a run is tried: the loops are simple enough to run on many
-/// pixels at once. Farther, the envelope is faster.
+/// Up to this distance along the columns every neighbour along the row is tried: the loops are simple enough to run on
+/// many pixels at once. Farther, the envelope is faster.
 const NEAR_MAX: u16 = 48;
+
+/// Pixels that are done together while they are near: they and their neighbours stay in the nearest cache.
+const BLOCK_PX: usize = 4096;
 
 impl DistanceTransform {
     /// Writes the squared distance of each pixel of the patch to the nearest pixel that does not belong to it, 0
@@ -34,15 +37,16 @@ impl DistanceTransform {
         out.resize(patch.mask.len(), 0);
         self.measure_columns(patch);
         let stride = patch.stride;
-        for row in 1..patch.rows - 1 {
-            let mask = &patch.mask[row * stride..][..stride];
-            let mut start = find_from(mask, 1, 1);
-            while start < stride {
-                let end = find_from(mask, start, 0);
-                let open_left = start == 1 && patch.outside[1];
-                let open_right = end == stride - 1 && patch.outside[3];
-                self.measure_run(row * stride + start..row * stride + end, [open_left, open_right], out);
-                start = find_from(mask, end, 1);
+        let n_together = (BLOCK_PX / stride).max(1);
+        for first in (1..patch.rows - 1).step_by(n_together) {
+            let rows = first..(first + n_together).min(patch.rows - 1);
+            let farthest =
+                self.vertical[rows.start * stride..rows.end * stride].iter().copied().max().unwrap_or(0);
+            let is_closed = !patch.outside[1] && !patch.outside[3];
+            if is_closed && farthest <= NEAR_MAX {
+                self.try_neighbours(rows.start * stride..rows.end * stride, usize::from(farthest), out);
+            } else {
+                rows.for_each(|row| self.lay_envelopes(row, patch, out));
             }
         }
         let_go(&mut self.vertical);
@@ -72,40 +76,47 @@ impl DistanceTransform {
         }
     }
 
-    /// Distances of one run; its two neighbours are edges unless open.
-    fn measure_run(&mut self, run: Range<usize>, open: [bool; 2], out: &mut [u32]) {
-        let farthest = self.vertical[run.clone()].iter().copied().max().unwrap_or(0);
-        if farthest <= NEAR_MAX {
-            self.try_neighbours(run, open, usize::from(farthest), out);
-        } else {
-            self.lay_envelope(run, open, out);
+    /// The least over all pixels of the row that can be nearer than `farthest`, the greatest distance along the columns;
+    /// `rows` are whole rows. What is beyond a row's ends needs no look: the margin is nearer, and an edge.
+    fn try_neighbours(&mut self, rows: Range<usize>, farthest: usize, out: &mut [u32]) {
+        let n = rows.len();
+        self.padded.clear();
+        self.padded.resize(farthest, 0);
+        let squares = self.vertical[rows.clone()].iter().map(|&distance| distance as i16 * distance as i16);
+        self.padded.extend(squares);
+        self.padded.resize(n + 2 * farthest, 0);
+        self.nearest.clear();
+        self.nearest.extend_from_slice(&self.padded[farthest..farthest + n]);
+        let mut greatest = i16::MAX;
+        for distance in 1..=farthest {
+            let squared = (distance * distance) as i16;
+            if squared >= greatest {
+                break;
+            }
+            let (left, right) =
+                (&self.padded[farthest - distance..][..n], &self.padded[farthest + distance..][..n]);
+            greatest = 0;
+            for ((nearest, left), right) in self.nearest.iter_mut().zip(left).zip(right) {
+                *nearest = (*nearest).min((*left).min(*right) + squared);
+                greatest = greatest.max(*nearest);
+            }
+        }
+        for (out, &nearest) in out[rows].iter_mut().zip(&self.nearest) {
+            *out = u32::from(nearest as u16);
         }
     }
 
-    /// The least over all pixels of the run that can be nearer than `farthest`, the greatest distance along the columns.
-    fn try_neighbours(&mut self, run: Range<usize>, open: [bool; 2], farthest: usize, out: &mut [u32]) {
-        const BEYOND: i16 = i16::MAX;
-        let n = run.len();
-        let reach = if open == [false; 2] { farthest.min(n.div_ceil(2)) } else { farthest };
-        let edge = |is_open: bool| if is_open { BEYOND } else { 0 };
-        self.padded.clear();
-        self.padded.resize(reach, BEYOND);
-        self.padded[reach - 1] = edge(open[0]);
-        let squares = self.vertical[run.clone()].iter().map(|&distance| distance as i16 * distance as i16);
-        self.padded.extend(squares);
-        self.padded.push(edge(open[1]));
-        self.padded.resize(n + 2 * reach, BEYOND);
-        self.nearest.clear();
-        self.nearest.extend_from_slice(&self.padded[reach..reach + n]);
-        for distance in 1..=reach {
-            let squared = (distance * distance) as i16;
-            let (left, right) = (&self.padded[reach - distance..], &self.padded[reach + distance..]);
-            for ((nearest, left), right) in self.nearest.iter_mut().zip(left).zip(right) {
-                *nearest = (*nearest).min((*left).min(*right).saturating_add(squared));
-            }
-        }
-        for (out, &nearest) in out[run].iter_mut().zip(&self.nearest) {
-            *out = u32::from(nearest as u16);
+    /// The runs of one row, one after the other.
+    fn lay_envelopes(&mut self, row: usize, patch: &Patch, out: &mut [u32]) {
+        let stride = patch.stride;
+        let mask = &patch.mask[row * stride..][..stride];
+        let mut start = find_from(mask, 1, 1);
+        while start < stride {
+            let end = find_from(mask, start, 0);
+            let open_left = start == 1 && patch.outside[1];
+            let open_right = end == stride - 1 && patch.outside[3];
+            self.lay_envelope(row * stride + start..row * stride + end, [open_left, open_right], out);
+            start = find_from(mask, end, 1);
         }
     }
 

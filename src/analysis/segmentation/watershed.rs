@@ -36,11 +36,15 @@ impl Watershed {
     /// M. Grimaud, A new measure of contrast: the dynamics, SPIE 1769 (1992).
     pub(super) fn split(&mut self, surface: &[u32], stride: usize, depth: u32, labels: &mut Vec<u32>) -> u32 {
         self.climb(surface, stride);
-        if self.find_peaks(surface) > 1 {
+        let n = if self.find_peaks(surface) == 1 {
+            labels.clear();
+            labels.extend(surface.iter().map(|&height| u32::from(height > 0)));
+            1
+        } else {
             self.find_passes(surface, stride);
             self.merge(surface, depth.max(1));
-        }
-        let n = self.number(surface, labels);
+            self.number(surface, labels)
+        };
         let_go(&mut self.parents);
         let_go(&mut self.passes);
         n
@@ -50,28 +54,29 @@ impl Watershed {
     fn climb(&mut self, surface: &[u32], stride: usize) {
         self.parents.clear();
         self.parents.resize(surface.len(), 0);
-        let (n, wide) = (stride - 2, stride as i32);
-        for row in 1..surface.len() / stride - 1 {
-            let [above, here, below] = [row - 1, row, row + 1].map(|row| &surface[row * stride..][..stride]);
-            // neighbours that come before the pixel win against it when they are equal
-            let earlier =
-                [(&above[..n], -wide - 1), (&above[1..], -wide), (&above[2..], 1 - wide), (&here[..n], -1)];
-            let later =
-                [(&here[2..], 1), (&below[..n], wide - 1), (&below[1..], wide), (&below[2..], wide + 1)];
-            let from = row * stride + 1;
-            for (x, parent) in self.parents[from..from + n].iter_mut().enumerate() {
-                let (mut best, mut step) = ((here[x + 1] as i32) << 1, 0);
-                for (heights, to) in earlier {
-                    let key = (heights[x] as i32) << 1 | 1;
-                    (best, step) = if key > best { (key, to) } else { (best, step) };
-                }
-                best &= !1;
-                for (heights, to) in later {
-                    let key = (heights[x] as i32) << 1;
-                    (best, step) = if key > best { (key, to) } else { (best, step) };
-                }
-                *parent = ((from + x) as i32 + step) as u32;
+        let wide = stride as i32;
+        // margins climb, too, and nobody asks where to
+        let from = stride + 1;
+        let n = surface.len() - 2 * from;
+        let [above, here, below] = [0, stride, 2 * stride].map(|start| &surface[start..][..n + 2]);
+        // neighbours that come before the pixel win against it when they are equal
+        let earlier =
+            [(&above[..n], -wide - 1), (&above[1..=n], -wide), (&above[2..], 1 - wide), (&here[..n], -1)];
+        let later =
+            [(&here[2..], 1), (&below[..n], wide - 1), (&below[1..=n], wide), (&below[2..], wide + 1)];
+        let here = &here[1..=n];
+        for (x, parent) in self.parents[from..from + n].iter_mut().enumerate() {
+            let (mut best, mut step) = ((here[x] as i32) << 1, 0);
+            for (heights, to) in earlier {
+                let key = (heights[x] as i32) << 1 | 1;
+                (best, step) = if key > best { (key, to) } else { (best, step) };
             }
+            best &= !1;
+            for (heights, to) in later {
+                let key = (heights[x] as i32) << 1;
+                (best, step) = if key > best { (key, to) } else { (best, step) };
+            }
+            *parent = ((from + x) as i32 + step) as u32;
         }
     }
 
