@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::background::Background;
-use super::clump::{RimRule, SplitRule, Splitter};
+use super::clump::{RimRule, SplitRule, Splitter, alike};
 use super::components::{Components, Run};
 use super::edges::Edges;
 use super::holes::Holes;
@@ -219,6 +219,7 @@ impl Finder<'_> {
         bench.patch.draw(runs, self.image.height, self.image.width);
         let area = bench.patch.area;
         bench.holes.fill(&mut bench.patch, runs, area);
+        bench.patch.find_spans();
     }
 
     fn split(&self, candidates: &[&[Run]], radius: f64, radii: RadiusRange) -> Vec<Pieces> {
@@ -271,30 +272,28 @@ impl Pieces {
         const UNSEEN: u32 = u32::MAX - 1;
         let Workbench { patch, splitter, .. } = bench;
         let mut ids = vec![0_u32; n as usize + 1];
-        for &label in &splitter.labels {
-            ids[label as usize] += 1;
+        let spans = patch.spans.iter().map(|span| span.range());
+        for label in spans.clone().flat_map(|span| alike(&splitter.labels[span])) {
+            ids[label[0] as usize] += label.len() as u32;
         }
         for area in &mut ids[1..] {
             let is_debris = f64::from(*area) > area_max;
             self.n_debris += u32::from(is_debris);
             *area = if f64::from(*area) >= area_min && !is_debris { UNSEEN } else { NONE };
         }
-        for row in 1..patch.rows - 1 {
-            let labels = &splitter.labels[row * patch.stride..][..patch.stride];
-            let mut x = 1;
-            while x < labels.len() {
-                let label = labels[x];
-                let n = labels[x..].iter().take_while(|&&other| other == label).count();
-                let id = &mut ids[label as usize];
-                if label != 0 && *id != NONE {
-                    let (row, start) = ((patch.top + row - 1) as u32, (patch.left + x - 1) as u32);
+        for span in spans {
+            let row = (patch.top + span.start / patch.stride - 1) as u32;
+            let mut start = (patch.left + span.start % patch.stride - 1) as u32;
+            for labels in alike(&splitter.labels[span]) {
+                let (id, end) = (&mut ids[labels[0] as usize], start + labels.len() as u32);
+                if labels[0] != 0 && *id != NONE {
                     if *id == UNSEEN {
                         *id = self.firsts.len() as u32;
                         self.firsts.push([row, start]);
                     }
-                    self.runs.push((*id, Run { row, start, end: start + n as u32 }));
+                    self.runs.push((*id, Run { row, start, end }));
                 }
-                x += n;
+                start = end;
             }
         }
     }

@@ -5,7 +5,7 @@ use super::blur::{Kernel, PatchBlur};
 use super::chain::LevelImage;
 use super::distance::DistanceTransform;
 use super::patch::{Patch, let_go};
-use super::watershed::{HEIGHT_END, Watershed};
+use super::watershed::{HEIGHT_END, Surface, Watershed};
 
 /// Heights of the surface per nuclear radius: so many that neighbours are hardly ever equal, which only the order of the
 /// pixels could decide.
@@ -133,10 +133,9 @@ impl Splitter {
         self.blur.blur(&mut self.shape, stride, &rule.distance_kernel);
         self.brightness.clear();
         self.brightness.resize(patch.mask.len(), 0.0);
-        for (index, row) in patch.plane_rows(image.width) {
-            let to = &mut self.brightness[index..index + row.len()];
-            for ((to, from), &mask) in to.iter_mut().zip(&image.levels[row]).zip(&patch.mask[index..]) {
-                *to = f32::from(from.saturating_sub(floor)) * f32::from(mask);
+        for (span, pixels) in patch.plane_spans(image.width) {
+            for (to, from) in self.brightness[span].iter_mut().zip(&image.levels[pixels]) {
+                *to = f32::from(from.saturating_sub(floor));
             }
         }
         self.blur.blur(&mut self.brightness, stride, &rule.intensity_kernel);
@@ -151,7 +150,8 @@ impl Splitter {
         let_go(&mut self.shape);
         let_go(&mut self.brightness);
         let depth = (rule.depth as f32 * HEIGHTS_PER_RADIUS) as u32;
-        self.watershed.split(&self.surface, stride, depth, &mut self.labels)
+        let surface = Surface { heights: &self.surface, stride, spans: &patch.spans };
+        self.watershed.split(surface, depth, &mut self.labels)
     }
 
     /// Takes the rim off each of the patch's `n` nuclei: pixels below `fraction` of its upper quartile, counted from
@@ -179,15 +179,16 @@ impl Splitter {
         let beside = |pixel: usize| [pixel - stride, pixel - 1, pixel + 1, pixel + stride];
         self.is_dark.clear();
         self.is_dark.resize(self.labels.len(), false);
-        for (index, row) in patch.plane_rows(image.width) {
-            let labels = &self.labels[index..];
-            let dark = self.is_dark[index..].iter_mut().zip(labels).zip(&image.levels[row]);
+        for (span, pixels) in patch.plane_spans(image.width) {
+            let labels = &self.labels[span.clone()];
+            let dark = self.is_dark[span].iter_mut().zip(labels).zip(&image.levels[pixels]);
             for ((dark, &label), &level) in dark {
                 *dark = level < self.limits[label as usize];
             }
         }
         self.stack.clear();
-        for pixel in (0..self.labels.len()).filter(|&pixel| self.is_dark[pixel]) {
+        let pixels = patch.spans.iter().flat_map(|span| span.range());
+        for pixel in pixels.filter(|&pixel| self.is_dark[pixel]) {
             if beside(pixel).iter().any(|&other| self.labels[other] != self.labels[pixel]) {
                 self.stack.push(pixel as u32);
             }
@@ -206,26 +207,30 @@ impl Splitter {
     fn group_by_label(&mut self, n: u32, patch: &Patch, image: LevelImage<'_>) {
         self.starts.clear();
         self.starts.resize(n as usize + 2, 0);
-        for &label in &self.labels {
+        for label in patch.spans.iter().flat_map(|span| alike(&self.labels[span.range()])) {
             // shifted by one: while grouping, each start moves to its end, which is the next label's start
-            if label != 0 {
-                self.starts[label as usize + 1] += 1;
-            }
+            self.starts[label[0] as usize + 1] += label.len() as u32;
         }
         for label in 1..self.starts.len() {
             self.starts[label] += self.starts[label - 1];
         }
         self.grouped.clear();
         self.grouped.resize(self.starts[n as usize + 1] as usize, 0);
-        for (index, row) in patch.plane_rows(image.width) {
-            for (&label, &level) in self.labels[index..].iter().zip(&image.levels[row]) {
-                if label != 0 {
-                    let place = &mut self.starts[label as usize];
-                    self.grouped[*place as usize] = level;
-                    *place += 1;
-                }
+        for (span, pixels) in patch.plane_spans(image.width) {
+            let mut levels = &image.levels[pixels];
+            for label in alike(&self.labels[span]) {
+                let (first, rest) = levels.split_at(label.len());
+                let place = &mut self.starts[label[0] as usize];
+                self.grouped[*place as usize..][..first.len()].copy_from_slice(first);
+                *place += first.len() as u32;
+                levels = rest;
             }
         }
         self.starts.truncate(n as usize + 1);
     }
+}
+
+/// Equal labels side by side.
+pub(super) fn alike(labels: &[u32]) -> impl Iterator<Item = &[u32]> {
+    labels.chunk_by(|a, b| a == b)
 }

@@ -2,7 +2,23 @@
 
 use std::ops::Range;
 
-use super::components::Run;
+use super::components::{Run, find_from};
+
+/// Pixels side by side in one row of a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// The first, as an index of the patch.
+    pub(super) start: usize,
+    /// The one after the last.
+    pub(super) end: usize,
+}
+
+impl Span {
+    /// The pixels.
+    pub(super) fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
+}
 
 /// A component in its bounding box. Row-major with `stride` pixels a row; the first and last row and column are
 /// margin and never belong to it.
@@ -20,6 +36,8 @@ pub(super) struct Patch {
     pub(super) area: usize,
     /// 1 where a pixel belongs to it.
     pub(super) mask: Vec<u8>,
+    /// Where the mask is 1, row by row, once [`Self::find_spans`] was called.
+    pub(super) spans: Vec<Span>,
     /// Whether the margin above, left, below, right lies outside the plane.
     pub(super) outside: [bool; 4],
 }
@@ -54,6 +72,30 @@ impl Patch {
             self.mask[start..start + n].fill(1);
             self.area += n;
         }
+    }
+
+    /// Finds the spans of the mask as it is now.
+    pub(super) fn find_spans(&mut self) {
+        self.spans.clear();
+        // the margin ends each row
+        let mut start = find_from(&self.mask, 0, 1);
+        while start < self.mask.len() {
+            let end = find_from(&self.mask, start, 0);
+            self.spans.push(Span { start, end });
+            start = find_from(&self.mask, end, 1);
+        }
+    }
+
+    /// The spans: where each stands in the patch, and where it lies in a plane of `width` columns.
+    pub(super) fn plane_spans(
+        &self,
+        width: usize,
+    ) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + '_ {
+        self.spans.iter().map(move |span| {
+            let (row, column) = (span.start / self.stride, span.start % self.stride);
+            let start = (self.top + row - 1) * width + self.left + column - 1;
+            (span.range(), start..start + span.end - span.start)
+        })
     }
 
     /// Where a pixel of the plane stands in the patch.

@@ -1,7 +1,7 @@
 //! Splits a surface into the catchment basins of its peaks: h-maxima, markers and watershed at once.
 
 use super::components::root;
-use super::patch::let_go;
+use super::patch::{Span, let_go};
 
 /// Heights lie below this.
 pub(super) const HEIGHT_END: u32 = 1 << 30;
@@ -22,9 +22,18 @@ struct Pass {
     peaks: [u32; 2],
 }
 
+/// What is split.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Surface<'a> {
+    pub(super) heights: &'a [u32],
+    pub(super) stride: usize,
+    /// Where it is above 0.
+    pub(super) spans: &'a [Span],
+}
+
 impl Watershed {
     /// Labels each pixel above 0 of `surface` with its basin, `1..=n` in raster order of the first pixel, and
-    /// returns `n`. The surface has `stride` pixels a row, heights below [`HEIGHT_END`] and a margin of zeros.
+    /// returns `n`. The surface has heights below [`HEIGHT_END`] and a margin of zeros.
     ///
     /// Each pixel climbs to its highest neighbour of eight, of equal ones to the first in raster order, up to a peak. Then
     /// the passes between peaks are taken from high to low: the lower of the two peaks is swallowed by the other one if it
@@ -34,16 +43,17 @@ impl Watershed {
     /// # References
     /// F. Meyer, Topographic distance and watershed lines, Signal Processing 38 (1994): basins by steepest ascent;
     /// M. Grimaud, A new measure of contrast: the dynamics, SPIE 1769 (1992).
-    pub(super) fn split(&mut self, surface: &[u32], stride: usize, depth: u32, labels: &mut Vec<u32>) -> u32 {
-        self.climb(surface, stride);
-        let n = if self.find_peaks(surface) == 1 {
-            labels.clear();
-            labels.extend(surface.iter().map(|&height| u32::from(height > 0)));
+    pub(super) fn split(&mut self, surface: Surface<'_>, depth: u32, labels: &mut Vec<u32>) -> u32 {
+        self.climb(surface.heights, surface.stride);
+        labels.clear();
+        labels.resize(surface.heights.len(), 0);
+        let n = if self.find_peaks(surface.spans) == 1 {
+            surface.spans.iter().for_each(|span| labels[span.range()].fill(1));
             1
         } else {
-            self.find_passes(surface, stride);
-            self.merge(surface, depth.max(1));
-            self.number(surface, labels)
+            self.find_passes(surface);
+            self.merge(surface.heights, depth.max(1));
+            self.number(surface.spans, labels)
         };
         let_go(&mut self.parents);
         let_go(&mut self.passes);
@@ -81,9 +91,9 @@ impl Watershed {
     }
 
     /// Follows every pixel to its peak; returns how many peaks there are.
-    fn find_peaks(&mut self, surface: &[u32]) -> usize {
+    fn find_peaks(&mut self, spans: &[Span]) -> usize {
         let mut n = 0;
-        for pixel in (0..surface.len()).filter(|&pixel| surface[pixel] > 0) {
+        for pixel in spans.iter().flat_map(|span| span.range()) {
             let mut peak = pixel as u32;
             while self.parents[peak as usize] != peak {
                 peak = self.parents[peak as usize];
@@ -98,13 +108,13 @@ impl Watershed {
     }
 
     /// Collects where pixels of two peaks touch.
-    fn find_passes(&mut self, surface: &[u32], stride: usize) {
+    fn find_passes(&mut self, Surface { heights, stride, spans }: Surface<'_>) {
         self.passes.clear();
-        for pixel in (0..surface.len()).filter(|&pixel| surface[pixel] > 0) {
+        for pixel in spans.iter().flat_map(|span| span.range()) {
             let peak = self.parents[pixel];
             for other in [pixel - stride - 1, pixel - stride, pixel - stride + 1, pixel - 1] {
-                if surface[other] > 0 && self.parents[other] != peak {
-                    let fall = u32::MAX - surface[pixel].min(surface[other]);
+                if self.parents[other] != peak && heights[other] > 0 {
+                    let fall = u32::MAX - heights[pixel].min(heights[other]);
                     let peaks = [peak.min(self.parents[other]), peak.max(self.parents[other])];
                     self.passes.push(Pass { fall, peaks });
                 }
@@ -124,17 +134,21 @@ impl Watershed {
         }
     }
 
-    fn number(&mut self, surface: &[u32], labels: &mut Vec<u32>) -> u32 {
-        labels.clear();
-        labels.resize(surface.len(), 0);
+    fn number(&mut self, spans: &[Span], labels: &mut [u32]) -> u32 {
         let mut n = 0;
-        for index in (0..surface.len()).filter(|&index| surface[index] > 0) {
-            let basin = root(&mut self.parents, index as u32) as usize;
-            if labels[basin] == 0 {
-                n += 1;
-                labels[basin] = n;
+        let (mut last, mut label) = (u32::MAX, 0);
+        for pixel in spans.iter().flat_map(|span| span.range()) {
+            // pixels of one peak lie together
+            let peak = self.parents[pixel];
+            if peak != last {
+                let basin = root(&mut self.parents, peak) as usize;
+                if labels[basin] == 0 {
+                    n += 1;
+                    labels[basin] = n;
+                }
+                (last, label) = (peak, labels[basin]);
             }
-            labels[index] = labels[basin];
+            labels[pixel] = label;
         }
         n
     }
@@ -144,12 +158,19 @@ impl Watershed {
 mod tests {
     use super::*;
 
+    fn split_surface(heights: &[u32], stride: usize, depth: u32) -> (u32, Vec<u32>) {
+        let pixels = (0..heights.len()).filter(|&pixel| heights[pixel] > 0);
+        let spans: Vec<Span> = pixels.map(|pixel| Span { start: pixel, end: pixel + 1 }).collect();
+        let mut labels = Vec::new();
+        let n = Watershed::default().split(Surface { heights, stride, spans: &spans }, depth, &mut labels);
+        (n, labels)
+    }
+
     fn split(row: &[u32], depth: u32) -> (u32, Vec<u32>) {
         let stride = row.len() + 2;
         let mut surface = vec![0; 3 * stride];
         surface[stride + 1..][..row.len()].copy_from_slice(row);
-        let mut labels = Vec::new();
-        let n = Watershed::default().split(&surface, stride, depth, &mut labels);
+        let (n, labels) = split_surface(&surface, stride, depth);
         (n, labels[stride + 1..][..row.len()].to_vec())
     }
 
@@ -173,7 +194,6 @@ mod tests {
     fn a_plateau_in_the_form_of_a_cup_is_one_basin() {
         // its two upper ends come first, and neither has an equal neighbour before it
         let rows = [[0, 0, 0, 0, 0], [0, 3, 1, 3, 0], [0, 3, 3, 3, 0], [0, 0, 0, 0, 0]];
-        let mut labels = Vec::new();
-        assert_eq!(Watershed::default().split(&rows.concat(), 5, 1, &mut labels), 1);
+        assert_eq!(split_surface(&rows.concat(), 5, 1).0, 1);
     }
 }
