@@ -66,6 +66,8 @@ pub struct Resources {
     pub budget: ByteBudget,
     /// Bytes of planes that the verifier keeps ready.
     pub feature_cache_bytes: u64,
+    /// What verifying took.
+    pub verification: verifier::VerifierTally,
     /// The gate before the output disk.
     pub space: SpaceGate,
     /// The gate that an operator shuts.
@@ -132,8 +134,8 @@ pub async fn run_generation(
         Segmenter::new(plan.segmenter, shared.tables, pools.clone(), shared.space, shared.picture_bytes);
     let hasher = Hasher::new(shared.cpu.clone());
     let (io, cpu, ledger, roots) = (shared.io, shared.cpu, shared.ledger.clone(), Arc::new(roots));
-    let feature_cache_bytes = shared.feature_cache_bytes;
-    let means = verifier::Means { io, cpu, budget, limits, ledger, roots, feature_cache_bytes };
+    let (feature_cache_bytes, tally) = (shared.feature_cache_bytes, shared.verification);
+    let means = verifier::Means { io, cpu, budget, limits, ledger, roots, feature_cache_bytes, tally };
     let readers = (reader()?, reader()?);
     let load = tokio::task::spawn_blocking(move || load(readers, means, pools));
     let loaded = load.await.map_err(|error| error.to_string())?;
@@ -201,6 +203,7 @@ mod tests {
             ledger: scratch.handle(),
             roots: Arc::default(),
             feature_cache_bytes: 0,
+            tally: verifier::VerifierTally::default(),
         };
         let readers = (scratch.reader(), scratch.reader());
         let (say, heard) = mpsc::channel();

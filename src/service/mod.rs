@@ -31,6 +31,7 @@ use crate::settings::{Folders, Settings};
 use crate::stages::bookkeeping::{Bookkeeping, Progress};
 use crate::stages::pause::PauseSwitch;
 use crate::stages::space::SpaceGate;
+use crate::stages::verifier::VerifierTally;
 use crate::stages::watcher::Hints;
 use crate::store::{Ledger, LedgerError, LedgerNotice, LedgerOptions, LedgerReader};
 use crate::tuning::{self, Shares, Sharing};
@@ -152,6 +153,7 @@ impl Service {
             io,
             budget: ByteBudget::new(memory_bytes - memory_bytes / FEATURE_CACHE_PART),
             feature_cache_bytes: memory_bytes / FEATURE_CACHE_PART,
+            verification: VerifierTally::default(),
             space,
             pause,
             in_work: InWork::default(),

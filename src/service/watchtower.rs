@@ -13,6 +13,7 @@ use crate::platform::process::{self, ResidentMemory};
 use crate::settings::PipelineSettings;
 use crate::stages::bookkeeping::{Progress, ProgressSnapshot};
 use crate::stages::settler::WaitingFile;
+use crate::stages::verifier::VerifierSnapshot;
 use crate::stages::watcher::{self, RootStatus};
 use crate::store::{Counts, FileLocation, FileState, LedgerError, LedgerReader, Pause};
 
@@ -64,6 +65,8 @@ pub struct Status {
     pub ledger_error: Option<String>,
     /// The stages, in flow order.
     pub stages: Vec<StageSnapshot>,
+    /// What verifying look-alikes took.
+    pub verification: VerifierSnapshot,
     /// Memory that pixels, scratch and caches hold.
     pub memory: ByteBudgetSnapshot,
     /// Resident memory of the process in bytes, now and at its peak.
@@ -138,6 +141,7 @@ impl Watchtower {
             ledger,
             ledger_error,
             stages: self.resources.statistics.snapshot(),
+            verification: self.resources.verification.snapshot(),
             memory: self.resources.budget.snapshot(),
             resident_bytes: [now_bytes, peak_bytes],
             n_workers: self.resources.cpu.snapshot().n_threads,

@@ -15,12 +15,18 @@ use super::*;
 /// Blocks along a side where grey maps are compared.
 const N_BLOCKS: usize = 32;
 
-/// Compares A with B, which has no more pixels than A.
-pub(super) fn compare(a: &Prepared, b: &Prepared, settings: &VerificationSettings) -> Verdict {
+/// Compares A with B, which has no more pixels than A; calls `done` at the end of each stage.
+pub(super) fn compare(
+    a: &Prepared,
+    b: &Prepared,
+    settings: &VerificationSettings,
+    done: &mut dyn FnMut(VerificationStage),
+) -> Verdict {
     let (features_a, features_b) = (&a.features, &b.features);
     let (distance, orientation, is_inverted) = nearest_orientation(&features_a.code, &features_b.code);
     let code = CodeEvidence { distance, orientation, is_inverted };
     let mut evidence = Evidence { code: Some(code), ..Evidence::default() };
+    done(VerificationStage::Code);
     if features_a.is_blank() || features_b.is_blank() {
         let judgement = Judgement::new(Relation::Blank, 1.0, "a plane shows nothing above its noise");
         return judgement.into_verdict(VerificationStage::Code, evidence);
@@ -37,7 +43,9 @@ pub(super) fn compare(a: &Prepared, b: &Prepared, settings: &VerificationSetting
         r_squared: blocks_explained(a, b, (orientation, is_inverted)),
         exceptions: exceptions.and_then(|exceptions| exceptions.ratio()),
     });
+    done(VerificationStage::GreyMap);
     evidence.texture = Some(texture(features_a, features_b));
+    done(VerificationStage::Texture);
     let located = match in_place {
         Some((turned, Some(exceptions))) if exceptions.is_one_exposure() => {
             let correlation = if is_inverted { -1.0 } else { 1.0 };
@@ -51,7 +59,12 @@ pub(super) fn compare(a: &Prepared, b: &Prepared, settings: &VerificationSetting
     };
     let is_in_place = located.orientation == orientation && located.scale == 1.0 && located.shift == (0, 0);
     let exceptions = exceptions.filter(|_| is_in_place);
-    refine(&located, (a, b), (exceptions, evidence), settings)
+    done(VerificationStage::Structure);
+    let verdict = refine(&located, (a, b), (exceptions, evidence), settings);
+    if verdict.stopped_at == VerificationStage::Refinement {
+        done(VerificationStage::Refinement);
+    }
+    verdict
 }
 
 /// A turned like B, and how often the grey map has exceptions there; `None` where the shapes differ.

@@ -63,9 +63,19 @@ pub fn verify(
 
 /// The same as [`verify`] for planes that are ready.
 pub fn verify_prepared(a: &Prepared, b: &Prepared, settings: &VerificationSettings) -> Verdict {
+    verify_observed(a, b, settings, &mut |_| ())
+}
+
+/// The same as [`verify_prepared`]; calls `done` at the end of each stage that was run.
+pub fn verify_observed(
+    a: &Prepared,
+    b: &Prepared,
+    settings: &VerificationSettings,
+    done: &mut dyn FnMut(VerificationStage),
+) -> Verdict {
     match a.canonical_order(b) {
-        Ordering::Greater => flow::compare(b, a, settings).mirrored(b.shape(), a.shape()),
-        _ => flow::compare(a, b, settings),
+        Ordering::Greater => flow::compare(b, a, settings, done).mirrored(b.shape(), a.shape()),
+        _ => flow::compare(a, b, settings, done),
     }
 }
 

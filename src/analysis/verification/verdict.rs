@@ -22,6 +22,9 @@ pub enum VerificationStage {
 }
 
 impl VerificationStage {
+    /// All of them, in their order.
+    pub const ALL: [Self; 5] = [Self::Code, Self::GreyMap, Self::Texture, Self::Structure, Self::Refinement];
+
     /// The name in reports, such as `grey_map`.
     pub const fn name(self) -> &'static str {
         match self {

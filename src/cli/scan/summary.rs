@@ -45,6 +45,7 @@ pub(super) fn summary(status: &Status, counts: &Counts, finished: Finished, inte
         "workers": status.n_workers,
         "unreadable": status.roots.iter().flat_map(|root| root.refusals.clone()).collect::<Vec<_>>(),
         "stages": status.stages,
+        "verification": status.verification,
     })
 }
 
@@ -64,6 +65,9 @@ pub(super) fn to_text(summary: &Value, rejected: &[String], output: &Path) -> St
     text += &format!("; {} groups of duplicates, {} pairs\n", summary["groups"], summary["pairs"]);
     text += &format!("{} registrations", summary["registrations"]);
     text += &format!("; {} pairs of fields refused\n", summary["registrations_refused"]);
+    let verification = &summary["verification"];
+    text += &format!("{} pairs of look-alikes compared", verification["n_pairs"]);
+    text += &format!(", {} planes read again for it\n", verification["n_planes_read_again"]);
     rejected.iter().for_each(|line| text += &format!("  {line}\n"));
     for place in summary["unreadable"].as_array().into_iter().flatten() {
         text += &format!("could not be listed: {}\n", place.as_str().unwrap_or_default());

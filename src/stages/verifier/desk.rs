@@ -53,7 +53,9 @@ impl Desk {
     async fn meet(&self, digest: PixelDigest, mut met: Met) -> Result<Met, StageError> {
         let this = self.clone();
         let search = move |_: &_| {
-            this.known().meet(&digest, false, &mut met);
+            let mut known = this.known();
+            this.originals.means.tally.search(|| known.meet(&digest, false, &mut met));
+            drop(known);
             met
         };
         Ok(self.originals.means.cpu.run(search).await?)
@@ -111,6 +113,7 @@ mod tests {
     use crate::messages::{FileContext, HashedImage, InWork, Nuclei};
     use crate::paths::{RelativePath, Root};
     use crate::stages::verifier::Means;
+    use crate::stages::verifier::VerifierTally;
     use crate::stages::verifier::known::{Known, Looks};
     use crate::store::test_support::{Scratch, stat};
     use crate::store::{FileTicket, Identity, Place};
@@ -168,6 +171,7 @@ mod tests {
             // no root is watched: the originals are gone, which is an edge of its own
             roots: Arc::default(),
             feature_cache_bytes: 0,
+            tally: VerifierTally::default(),
         };
         let originals = Originals::new(scratch.reader(), means);
         let desk = Desk { originals, known: Arc::new(Mutex::new(known)) };

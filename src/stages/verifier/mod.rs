@@ -8,6 +8,7 @@ mod desk;
 mod known;
 mod nearest;
 mod originals;
+mod tally;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use self::desk::Desk;
 use self::known::{Known, KnownPlanes, Looks};
 pub use self::originals::Means;
 use self::originals::Originals;
+pub use self::tally::{CacheSnapshot, DeedsSnapshot, VerifierSnapshot, VerifierStageSnapshot, VerifierTally};
 use crate::actor::{CancelFlag, Stage, StageCounters, StageError, StageOutbox};
 use crate::analysis::hashing::{FEATURES_VERSION, PixelDigest, PlaneFeatures};
 use crate::analysis::verification::VERIFICATION_VERSION;
@@ -127,7 +129,10 @@ impl Stage for Verifier {
         }
         let desk = self.desk.clone();
         let take_in = move |_: &_| {
-            let taken = desk.known().take_in(&image, |index| place_of(&image, index), &matches);
+            let mut known = desk.known();
+            let tally = &desk.originals.means.tally;
+            let taken = tally.search(|| known.take_in(&image, |index| place_of(&image, index), &matches));
+            drop(known);
             (VerifiedImage { image, matches, edges: Vec::new() }, taken)
         };
         let (image, taken) = self.desk.originals.means.cpu.run(take_in).await?;

@@ -5,9 +5,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use moka::notification::RemovalCause;
 use moka::sync::Cache;
 
 use super::known::Pair;
+use super::tally::VerifierTally;
 use crate::actor::{ByteBudget, CpuPool, IoPool, JobError, OverBudget, StageCounters, StageError};
 use crate::analysis::hashing::{self, FEATURES_VERSION, PixelDigest, PlaneFeatures};
 use crate::analysis::verification::{
@@ -35,6 +37,8 @@ pub struct Means {
     pub roots: Arc<HashMap<i64, PathBuf>>,
     /// Bytes of planes that stay ready for the next comparison.
     pub feature_cache_bytes: u64,
+    /// Where is counted what it takes.
+    pub tally: VerifierTally,
 }
 
 /// Reads originals and compares them; clones share it.
@@ -121,7 +125,17 @@ impl Originals {
     pub(super) fn new(reader: LedgerReader, means: Means) -> Self {
         let weight =
             |_: &PixelDigest, plane: &Arc<Prepared>| u32::try_from(plane.size_bytes()).unwrap_or(u32::MAX);
-        let ready = Cache::builder().weigher(weight).max_capacity(means.feature_cache_bytes).build();
+        let tally = means.tally.clone();
+        let evicted = move |_: Arc<PixelDigest>, _: Arc<Prepared>, cause: RemovalCause| {
+            if cause.was_evicted() {
+                tally.add_eviction();
+            }
+        };
+        let ready = Cache::builder()
+            .weigher(weight)
+            .max_capacity(means.feature_cache_bytes)
+            .eviction_listener(evicted)
+            .build();
         Self { reader: Arc::new(Mutex::new(reader)), means, ready }
     }
 
@@ -181,7 +195,11 @@ impl Originals {
         let failed = |side, place, error| Box::new(Failed { side, place, error });
         let whole = |error| failed(0, None, error);
         let digests = [pair[0].digest, pair[1].digest];
-        let ready = digests.map(|digest| self.ready.get(&digest));
+        let ready = digests.map(|digest| {
+            let ready = self.ready.get(&digest);
+            self.means.tally.add_request(ready.is_some());
+            ready
+        });
         let (this, sides, is_ready) = (self.clone(), pair.clone(), ready.each_ref().map(Option::is_some));
         let opened = self.means.io.run(move |_| {
             let open = |side: usize| {
@@ -211,6 +229,7 @@ impl Originals {
                 let Some((original, place)) = opened else { continue };
                 let read = || {
                     let plane = original.read(&digests[side])?;
+                    this.means.tally.add_read(plane.size_bytes());
                     let known = at_hand.map_or_else(|| this.features_of(&place), |known| Ok(Some(known)))?;
                     Ok((plane, known))
                 };
@@ -231,7 +250,7 @@ impl Originals {
             let [one, two] = planes;
             let [ready_one, ready_two] = ready;
             let seen = (this.seen(ready_one, one, digests[0]), this.seen(ready_two, two, digests[1]));
-            let edge = seen.0.zip(seen.1).map(|(one, two)| compare(&one, &two));
+            let edge = seen.0.zip(seen.1).map(|(one, two)| compare(&one, &two, &this.means.tally));
             drop(permit);
             edge
         });
@@ -250,8 +269,11 @@ impl Originals {
     ) -> Option<Seen> {
         let prepared = ready.or_else(|| {
             let (plane, known) = read?;
-            let features = known.unwrap_or_else(|| hashing::plane_features(&plane));
-            let prepared = Arc::new(Prepared::new(&plane, features));
+            let prepare = || {
+                let features = known.unwrap_or_else(|| hashing::plane_features(&plane));
+                Arc::new(Prepared::new(&plane, features))
+            };
+            let prepared = self.means.tally.prepare(prepare);
             self.ready.insert(digest, prepared.clone());
             Some(prepared)
         });
@@ -328,9 +350,10 @@ fn bytes_needed(opened: &[Option<(Original, Place)>; 2], ready: &[Option<Arc<Pre
 }
 
 /// Verifies two planes in canonical direction.
-fn compare(one: &Seen, two: &Seen) -> Edge {
+fn compare(one: &Seen, two: &Seen, tally: &VerifierTally) -> Edge {
     let (a, b) = if one.1 < two.1 { (one, two) } else { (two, one) };
-    let verdict = verification::verify_prepared(&a.0, &b.0, &VerificationSettings::default());
+    let settings = VerificationSettings::default();
+    let verdict = tally.compare(|done| verification::verify_observed(&a.0, &b.0, &settings, done));
     let Verdict { relation, confidence, reason, placement, evidence, .. } = verdict;
     let figures = evidence.refinement;
     Edge {
@@ -408,6 +431,7 @@ mod tests {
             ledger: scratch.handle(),
             roots: Arc::new(HashMap::from([(scratch.root_id, folder.to_owned())])),
             feature_cache_bytes: 0,
+            tally: VerifierTally::default(),
         };
         Originals::new(scratch.reader(), means)
     }
