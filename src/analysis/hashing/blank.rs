@@ -1,5 +1,7 @@
 //! Whether a plane shows anything: block means against what noise alone would give.
 
+use std::sync::LazyLock;
+
 use super::thumbnail::SIDE;
 
 /// Total degree of the surface that illumination alone may have.
@@ -30,9 +32,15 @@ pub(super) fn signal_to_noise(blocks: &[f32], (height, width): (usize, usize), n
 /// Root mean square, or the weighted third largest where that is more.
 fn deviation(deviations: &[f64]) -> f64 {
     let mean_square = deviations.iter().map(|d| d * d).sum::<f64>() / deviations.len() as f64;
-    let mut sizes: Vec<f64> = deviations.iter().map(|d| d.abs()).collect();
-    let place = sizes.len() - 1 - N_PEAKS_IGNORED;
-    let peak = *sizes.select_nth_unstable_by(place, f64::total_cmp).1;
+    let mut peaks = [0.0_f64; N_PEAKS_IGNORED + 1];
+    for size in deviations.iter().map(|d| d.abs()) {
+        if size > peaks[0] {
+            let place = peaks.partition_point(|&peak| peak < size);
+            peaks[..place].rotate_left(1);
+            peaks[place - 1] = size;
+        }
+    }
+    let peak = peaks[0];
     mean_square.sqrt().max(peak / PEAK_WEIGHT)
 }
 
@@ -47,17 +55,46 @@ fn halved(values: &[f64], side: usize) -> Vec<f64> {
 
 /// Takes the best fitting polynomial surface away.
 fn without_surface(values: &[f32]) -> Vec<f64> {
-    let basis = orthonormal_polynomials();
-    let mut rest: Vec<f64> = values.iter().map(|&value| f64::from(value)).collect();
-    for (degree, along_y) in basis.iter().enumerate() {
-        for along_x in &basis[..=DEGREE_MAX - degree] {
-            let term = |index: usize| along_y[index / SIDE] * along_x[index % SIDE];
-            let weight: f64 = rest.iter().enumerate().map(|(index, value)| value * term(index)).sum();
-            rest.iter_mut().enumerate().for_each(|(index, value)| *value -= weight * term(index));
+    // of each row, then of the rows' weights: the products of two polynomials are orthonormal, too
+    let rows = values.chunks_exact(SIDE).map(|row| {
+        let mut weights = [0.0; DEGREE_MAX + 1];
+        for (&value, polynomials) in row.iter().zip(&*POLYNOMIALS) {
+            for (weight, polynomial) in weights.iter_mut().zip(polynomials) {
+                *weight += f64::from(value) * polynomial;
+            }
         }
+        weights
+    });
+    let mut weights = [[0.0; DEGREE_MAX + 1]; DEGREE_MAX + 1];
+    for (along_x, polynomials) in rows.zip(&*POLYNOMIALS) {
+        for (weights, polynomial) in weights.iter_mut().zip(polynomials) {
+            for (weight, along_x) in weights.iter_mut().zip(along_x) {
+                *weight += along_x * polynomial;
+            }
+        }
+    }
+    let mut rest = Vec::with_capacity(values.len());
+    for (row, along_y) in values.chunks_exact(SIDE).zip(&*POLYNOMIALS) {
+        let mut along_x = [0.0; DEGREE_MAX + 1];
+        for (degree, (weights, along_y)) in weights.iter().zip(along_y).enumerate() {
+            for (along_x, weight) in along_x[..=DEGREE_MAX - degree].iter_mut().zip(weights) {
+                *along_x += weight * along_y;
+            }
+        }
+        rest.extend(row.iter().zip(&*POLYNOMIALS).map(|(&value, polynomials)| {
+            let surface: f64 =
+                polynomials.iter().zip(along_x).map(|(polynomial, weight)| polynomial * weight).sum();
+            f64::from(value) - surface
+        }));
     }
     rest
 }
+
+/// The polynomials at each block along a side.
+static POLYNOMIALS: LazyLock<[[f64; DEGREE_MAX + 1]; SIDE]> = LazyLock::new(|| {
+    let basis = orthonormal_polynomials();
+    std::array::from_fn(|block| basis.map(|polynomial| polynomial[block]))
+});
 
 /// Polynomials of degree 0 to 6 that are orthonormal on the 64 block centres (Gram and Schmidt).
 fn orthonormal_polynomials() -> [[f64; SIDE]; DEGREE_MAX + 1] {

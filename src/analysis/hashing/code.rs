@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,15 @@ pub const ORIENTATION_NAMES: [&str; 8] =
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Code256(pub [u64; 4]);
 
+/// The cosines of each block along a side: one for each frequency.
+static WAVES: LazyLock<[[f64; N_FREQUENCIES]; SIDE]> = LazyLock::new(|| {
+    std::array::from_fn(|x| {
+        std::array::from_fn(|frequency| {
+            (PI * (frequency + 1) as f64 * (2 * x + 1) as f64 / (2 * SIDE) as f64).cos()
+        })
+    })
+});
+
 impl Code256 {
     /// The code of 64 by 64 block means: the signs of the 256 lowest coefficients of the cosine transform that vary
     /// along both sides, so that brightness, contrast and illumination that adds up from rows and columns drop out.
@@ -32,25 +42,35 @@ impl Code256 {
     /// place of the comparison with the median, so that turning the image only moves and turns bits.
     pub(super) fn of_blocks(values: &[f32]) -> Self {
         let mut sorted = values.to_vec();
-        sorted.sort_unstable_by(f32::total_cmp);
-        let quantile = |p: f64| f64::from(sorted[((sorted.len() - 1) as f64 * p).round() as usize]);
+        let mut quantile = |p: f64| {
+            let place = ((sorted.len() - 1) as f64 * p).round() as usize;
+            f64::from(*sorted.select_nth_unstable_by(place, f32::total_cmp).1)
+        };
         let (low, high) = (quantile(0.005), quantile(0.998));
-        let waves: [[f64; SIDE]; N_FREQUENCIES] = std::array::from_fn(|frequency| {
-            std::array::from_fn(|x| {
-                (PI * (frequency + 1) as f64 * (2 * x + 1) as f64 / (2 * SIDE) as f64).cos()
-            })
-        });
+        let waves = &*WAVES;
         let mut along_rows = [[0.0_f64; SIDE]; N_FREQUENCIES];
         for (y, row) in values.chunks_exact(SIDE).enumerate() {
-            for (sums, wave) in along_rows.iter_mut().zip(&waves) {
-                sums[y] =
-                    row.iter().zip(wave).map(|(&value, w)| f64::from(value).max(low).min(high) * w).sum();
+            // all frequencies side by side
+            let mut sums = [0.0; N_FREQUENCIES];
+            for (&value, waves) in row.iter().zip(waves) {
+                let value = f64::from(value).max(low).min(high);
+                for (sum, wave) in sums.iter_mut().zip(waves) {
+                    *sum += value * wave;
+                }
+            }
+            for (along_rows, sum) in along_rows.iter_mut().zip(sums) {
+                along_rows[y] = sum;
             }
         }
         let mut code = Self::default();
-        for (row_frequency, wave) in waves.iter().enumerate() {
-            for (column_frequency, sums) in along_rows.iter().enumerate() {
-                let coefficient: f64 = sums.iter().zip(wave).map(|(sum, w)| sum * w).sum();
+        for (column_frequency, sums) in along_rows.iter().enumerate() {
+            let mut coefficients = [0.0; N_FREQUENCIES];
+            for (sum, waves) in sums.iter().zip(waves) {
+                for (coefficient, wave) in coefficients.iter_mut().zip(waves) {
+                    *coefficient += sum * wave;
+                }
+            }
+            for (row_frequency, coefficient) in coefficients.into_iter().enumerate() {
                 let bit = row_frequency * N_FREQUENCIES + column_frequency;
                 code.0[bit / 64] |= u64::from(coefficient > 0.0) << (bit % 64);
             }

@@ -30,21 +30,27 @@ pub(super) fn details<T: Sample>(rows: &Rows<'_, T>, range: (f32, f32)) -> Detai
     let n_strips = rows.height.checked_div(strip_height).unwrap_or(0);
     let n_strips_taken = (N_PIXELS_MAX / (STRIP_HEIGHT * rows.width.max(1))).clamp(1, n_strips.max(1));
     let mut strip = vec![0.0; strip_height * rows.width];
-    let mut finest = Vec::with_capacity(n_strips.min(n_strips_taken) * (strip_height / 2) * (rows.width / 2));
+    let mut low = vec![0.0; strip_height / 2 * (rows.width / 2)];
+    let mut diagonals = vec![0.0; low.len()];
+    let mut finest = Vec::with_capacity(n_strips.min(n_strips_taken) * low.len());
     let mut energies = [[Energy::default(); 3]; N_SCALES];
     for taken in 0..n_strips.min(n_strips_taken) {
         let top = taken * n_strips / n_strips_taken * strip_height;
         for (y, row) in strip.chunks_exact_mut(rows.width).enumerate() {
             rows.read(top + y, range, row);
         }
-        let (mut height, mut width) = (strip_height, rows.width);
+        let mut width = rows.width;
+        let mut n = strip.len();
         for (scale, sums) in energies.iter_mut().enumerate() {
-            transform(&mut strip, (height, width), sums, |diagonal| {
-                if scale == 0 {
-                    finest.push(diagonal.abs());
-                }
-            });
-            (height, width) = (height / 2, width / 2);
+            let n_low = n / width.max(1) / 2 * (width / 2);
+            let bands = Bands { low: &mut low[..n_low], diagonals: &mut diagonals[..n_low] };
+            transform(&strip[..n], width, bands, sums);
+            if scale == 0 {
+                // not negative: their bits ascend with them
+                finest.extend(diagonals.iter().map(|diagonal| diagonal.abs().to_bits()));
+            }
+            strip[..n_low].copy_from_slice(&low[..n_low]);
+            (n, width) = (n_low, width / 2);
         }
     }
     let diagonal = energies[0][2];
@@ -55,25 +61,71 @@ pub(super) fn details<T: Sample>(rows: &Rows<'_, T>, range: (f32, f32)) -> Detai
     Details { noise, energies: energies.map(|bands| bands.map(Energy::log2)) }
 }
 
-/// Replaces the values by their low band (a quarter as many, at the front), and adds up the three detail bands.
-fn transform(
-    values: &mut [f32],
-    (height, width): (usize, usize),
-    sums: &mut [Energy; 3],
-    mut diagonal: impl FnMut(f32),
-) {
+/// What a transform leaves: a quarter as many values each.
+struct Bands<'a> {
+    low: &'a mut [f32],
+    diagonals: &'a mut [f32],
+}
+
+/// Values that are added up side by side.
+const LANES: usize = 8;
+
+/// Splits rows of `width` values into the low band and the diagonal details, and adds up the squares of all details.
+fn transform(values: &[f32], width: usize, bands: Bands<'_>, sums: &mut [Energy; 3]) {
     let half_width = width / 2;
-    for y in 0..height / 2 {
-        for x in 0..half_width {
-            let top = 2 * y * width + 2 * x;
-            let [a, b, c, d] = [values[top], values[top + 1], values[top + width], values[top + width + 1]];
-            sums[0].add((a - b + c - d) / 2.0);
-            sums[1].add((a + b - c - d) / 2.0);
-            sums[2].add((a - b - c + d) / 2.0);
-            diagonal((a - b - c + d) / 2.0);
-            // the place has been read: it lies at or before `top`
-            values[y * half_width + x] = (a + b + c + d) / 2.0;
+    if half_width == 0 {
+        return;
+    }
+    let rows = values.chunks_exact(2 * width);
+    let bands = bands.low.chunks_exact_mut(half_width).zip(bands.diagonals.chunks_exact_mut(half_width));
+    for (rows, (low, diagonals)) in rows.zip(bands) {
+        let (top, bottom) = rows.split_at(width);
+        let mut squares = [[0.0_f32; LANES]; 3];
+        let (top, bottom) = (top.chunks(2 * LANES), bottom.chunks(2 * LANES));
+        let outputs = low.chunks_mut(LANES).zip(diagonals.chunks_mut(LANES));
+        for ((top, bottom), (low, diagonals)) in top.zip(bottom).zip(outputs) {
+            match (
+                top.first_chunk(),
+                bottom.first_chunk(),
+                low.first_chunk_mut(),
+                diagonals.first_chunk_mut(),
+            ) {
+                (Some(top), Some(bottom), Some(low), Some(diagonals)) => {
+                    details_of([top, bottom], [low, diagonals], &mut squares);
+                }
+                _ => {
+                    let mut padded = [[0.0; 2 * LANES], [0.0; 2 * LANES]];
+                    let n = low.len();
+                    padded[0][..2 * n].copy_from_slice(&top[..2 * n]);
+                    padded[1][..2 * n].copy_from_slice(&bottom[..2 * n]);
+                    let mut outputs = [[0.0; LANES]; 2];
+                    let [low_out, diagonals_out] = &mut outputs;
+                    details_of([&padded[0], &padded[1]], [low_out, diagonals_out], &mut squares);
+                    low.copy_from_slice(&low_out[..n]);
+                    diagonals.copy_from_slice(&diagonals_out[..n]);
+                }
+            }
         }
+        for (sum, squares) in sums.iter_mut().zip(squares) {
+            sum.add(squares.iter().map(|&square| f64::from(square)).sum(), half_width);
+        }
+    }
+}
+
+/// Blocks of two by two values side by side.
+fn details_of(
+    [top, bottom]: [&[f32; 2 * LANES]; 2],
+    [low, diagonals]: [&mut [f32; LANES]; 2],
+    squares: &mut [[f32; LANES]; 3],
+) {
+    for x in 0..LANES {
+        let [a, b, c, d] = [top[2 * x], top[2 * x + 1], bottom[2 * x], bottom[2 * x + 1]];
+        let details = [(a - b + c - d) / 2.0, (a + b - c - d) / 2.0, (a - b - c + d) / 2.0];
+        for (squares, detail) in squares.iter_mut().zip(details) {
+            squares[x] += detail * detail;
+        }
+        diagonals[x] = details[2];
+        low[x] = (a + b + c + d) / 2.0;
     }
 }
 
@@ -84,9 +136,9 @@ struct Energy {
 }
 
 impl Energy {
-    fn add(&mut self, detail: f32) {
-        self.sum += f64::from(detail) * f64::from(detail);
-        self.n += 1;
+    fn add(&mut self, squares: f64, n: usize) {
+        self.sum += squares;
+        self.n += n as u64;
     }
 
     fn mean(self) -> f64 {
@@ -98,10 +150,10 @@ impl Energy {
     }
 }
 
-fn median(values: &mut [f32]) -> f32 {
-    if values.is_empty() {
+fn median(bits: &mut [u32]) -> f32 {
+    if bits.is_empty() {
         return 0.0;
     }
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f32::total_cmp).1
+    let middle = bits.len() / 2;
+    f32::from_bits(*bits.select_nth_unstable(middle).1)
 }

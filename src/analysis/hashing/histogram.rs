@@ -1,5 +1,7 @@
 //! How often each grey value occurs: exact for 8 and 16 bits, in 65 536 even steps for all else.
 
+use std::ops::RangeInclusive;
+
 use super::rows::{Rows, Sample};
 
 const N_BINS: usize = 1 << 16;
@@ -30,7 +32,10 @@ impl Histogram {
     pub(super) fn of<T: Sample>(rows: &Rows<'_, T>) -> Self {
         match T::FIRST_BIN {
             _ if rows.height == 0 => Self::exact(&[1], 0.0),
-            Some(first) if rows.is_plain() => Self::exact(&count_exact(rows), first),
+            Some(first) if rows.is_plain() => {
+                let bins = bins(rows);
+                Self::exact(&count_exact(rows, &bins), first + f32::from(*bins.start()))
+            }
             _ => Self::even(rows),
         }
     }
@@ -128,18 +133,31 @@ fn sums(counts: &[u32]) -> Vec<u64> {
         .collect()
 }
 
-/// Two tables, because neighbours are often equal and an addition must not wait for the one before it.
-fn count_exact<T: Sample>(rows: &Rows<'_, T>) -> Vec<u32> {
-    let mut counts = vec![0_u32; N_BINS];
-    let mut others = vec![0_u32; N_BINS];
+/// From the first bin that is needed to the last.
+fn bins<T: Sample>(rows: &Rows<'_, T>) -> RangeInclusive<u16> {
+    let (mut first, mut last) = (u16::MAX, 0);
+    for y in 0..rows.height {
+        for sample in rows.samples(y) {
+            (first, last) = (first.min(sample.bin()), last.max(sample.bin()));
+        }
+    }
+    first.min(last)..=last
+}
+
+/// Counts from the first of `bins` to the last. Two tables, because neighbours are often equal and an addition must not wait
+/// for the one before it.
+fn count_exact<T: Sample>(rows: &Rows<'_, T>, bins: &RangeInclusive<u16>) -> Vec<u32> {
+    let mut counts = vec![0_u32; bins.len()];
+    let mut others = counts.clone();
+    let place = |sample: &T| usize::from(sample.bin() - bins.start());
     for y in 0..rows.height {
         let mut pairs = rows.samples(y).chunks_exact(2);
         for pair in &mut pairs {
-            counts[usize::from(pair[0].bin())] += 1;
-            others[usize::from(pair[1].bin())] += 1;
+            counts[place(&pair[0])] += 1;
+            others[place(&pair[1])] += 1;
         }
         for sample in pairs.remainder() {
-            counts[usize::from(sample.bin())] += 1;
+            counts[place(sample)] += 1;
         }
     }
     for (count, other) in counts.iter_mut().zip(others) {
