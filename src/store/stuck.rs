@@ -40,7 +40,9 @@ pub(super) fn look(session: &Session<'_>, plane_id: i64, place: &Place) -> Resul
             if is_one_exposure(session, &own, &other)? {
                 let is_after = t + z < 0;
                 let (first, second) = if is_after { (&other, &own) } else { (&own, &other) };
-                tell(session, first, second)?;
+                if note(session, first, second)? {
+                    tell(session, first, second, period(session, place, t == 0)?)?;
+                }
             }
         }
     }
@@ -132,17 +134,63 @@ fn is_one_exposure(session: &Session<'_>, one: &Frame, other: &Frame) -> Result<
     Ok(!is_denied && edge.is_some_and(|edge| edge.relation == Relation::SameExposureMapped))
 }
 
-fn tell(session: &Session<'_>, first: &Frame, second: &Frame) -> Result<(), LedgerError> {
+/// Notes a repeated frame; whether it is new.
+fn note(session: &Session<'_>, first: &Frame, second: &Frame) -> Result<bool, LedgerError> {
     let n_new = session.execute(
         "INSERT OR IGNORE INTO stuck (first, second) VALUES (?1, ?2)",
         [first.plane_id, second.plane_id],
     )?;
-    if n_new == 0 {
-        return Ok(());
-    }
+    Ok(n_new > 0)
+}
+
+/// Repeats that make a period, at least.
+const REPEATS_MIN: usize = 3;
+
+/// The steps from one repeated frame of a series to the next, where all that are known so far lie equally far apart, and at least
+/// [`REPEATS_MIN`] are known.
+fn period(session: &Session<'_>, place: &Place, is_focus: bool) -> Result<Option<i64>, LedgerError> {
+    const SELECT: &str = "SELECT two.t, two.z, two.t - one.t, two.z - one.z FROM stuck \
+        JOIN plane one ON one.id = stuck.first JOIN plane two ON two.id = stuck.second WHERE ";
+    let PlaneIndex { t, p, z, c } = place.index;
+    let read = |row: &Row<'_>| Ok([[row.get(0)?, row.get(1)?], [row.get(2)?, row.get(3)?]]);
+    let (repeats, own): (Vec<[[i64; 2]; 2]>, _) = match place.field {
+        Some(field) => {
+            let sql = [SELECT, "two.field = ?1 AND two.lane = ?2"].concat().replace(".t", ".series_t");
+            let at = params![field, place.lane];
+            (session.rows(&sql.replace(".z", ".series_z"), at, read)?, [place.t, place.z])
+        }
+        None => {
+            let sql =
+                [SELECT, "two.file_id = ?1 AND one.file_id = ?1 AND two.p = ?2 AND two.c = ?3"].concat();
+            (session.rows(&sql, params![place.file_id, p, c], read)?, [t.into(), z.into()])
+        }
+    };
+    let axis = usize::from(is_focus);
+    let along = repeats
+        .iter()
+        .filter(|[at, step]| step[axis] == 1 && step[1 - axis] == 0 && at[1 - axis] == own[1 - axis]);
+    let places: BTreeSet<i64> = along.map(|[at, _]| at[axis]).collect();
+    let steps: BTreeSet<i64> =
+        places.iter().zip(places.iter().skip(1)).map(|(one, next)| next - one).collect();
+    let is_even = places.len() >= REPEATS_MIN && steps.len() == 1;
+    Ok(steps.first().copied().filter(|&step| is_even && step > 1))
+}
+
+fn tell(
+    session: &Session<'_>,
+    first: &Frame,
+    second: &Frame,
+    period: Option<i64>,
+) -> Result<(), LedgerError> {
     let sameness = if first.digest == second.digest { "the same pixels" } else { "the same exposure" };
+    let cause = match period {
+        Some(period) => {
+            format!("so far one frame in {period} is such a repeat, as where a frame rate was converted")
+        }
+        None => "the camera or its buffer repeated a frame".to_owned(),
+    };
     let text = format!(
-        "{} {} holds {sameness} as {} {} before it: the camera or its buffer repeated a frame",
+        "{} {} holds {sameness} as {} {} before it: {cause}",
         second.path.to_report(),
         second.index,
         first.path.to_report(),
@@ -155,6 +203,7 @@ fn tell(session: &Session<'_>, first: &Frame, second: &Frame) -> Result<(), Ledg
         ("plane".to_owned(), second.index.to_string().into()),
         ("previous".to_owned(), name(first)),
         ("is_exact".to_owned(), (first.digest == second.digest).into()),
+        ("period".to_owned(), period.into()),
     ]);
     outbox::emit_alert(session, &Alert { kind: "stuck_frame".into(), text, fields })
 }

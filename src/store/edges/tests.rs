@@ -272,6 +272,20 @@ fn stuck_frames_are_told_once_and_never_for_files_that_a_vendor_repeats() {
 }
 
 #[test]
+fn repeats_that_come_at_one_pace_are_told_as_such() {
+    let periods = |digests: &'static [u8]| {
+        let scratch = take_all(&[planted("run.nd2", 1, digests)], &[]);
+        scratch.brief(Stream::Alerts, &["plane", "period"])
+    };
+    let expected = ["t0p0z1c0 null", "t0p0z4c0 null", "t0p0z7c0 3", "t0p0z10c0 3"];
+    assert_eq!(periods(&[1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7]), expected);
+    let expected = ["t0p0z1c0 null", "t0p0z3c0 null", "t0p0z6c0 null"];
+    assert_eq!(periods(&[1, 1, 2, 2, 3, 4, 4]), expected, "at no one pace");
+    let expected = ["t0p0z1c0 null", "t0p0z2c0 null", "t0p0z3c0 null"];
+    assert_eq!(periods(&[1, 1, 1, 1]), expected, "one frame that stays");
+}
+
+#[test]
 fn a_copy_that_changes_no_edge_and_no_representative_leaves_the_groups_alone() {
     let files = [planted("a.tif", 1, &[1]), planted("b.tif", 2, &[2])];
     let scratch = take_all(&files, &[edge(1, 2, MAPPED_RELATION)]);
