@@ -6,45 +6,111 @@ use crate::analysis::hashing::Fingerprints;
 
 /// Fingerprints that two planes share when one is worth a look: one alone may be chance.
 const N_SHARED_MIN: u32 = 2;
-/// Marks that wait to be sorted in.
-const N_RECENT_MAX: usize = 4096;
+/// Marks that wait to be sorted.
+const N_RECENT_MAX: usize = 512;
+/// Marks of a run that is not merged with another any more: 32 MiB, so that merging never needs much more memory than
+/// the index has.
+const N_RUN_MAX: usize = 1 << 22;
+/// Marks between two entries of a run's table, on average.
+const N_PER_START: usize = 16;
 
-/// The fingerprints of all planes, sorted, with a short list of recent ones.
+/// The fingerprints of all planes in sorted runs, each more than twice as long as the next, and a short list of recent ones.
+/// Takes about 133 bytes a plane.
 #[derive(Debug, Clone, Default)]
 pub struct PartIndex {
-    sorted: Vec<(u32, u32)>,
-    recent: Vec<(u32, u32)>,
+    runs: Vec<Run>,
+    recent: Vec<Entry>,
+}
+
+/// A mark, spread, and its plane.
+type Entry = (u32, u32);
+
+/// Sorted entries, and where to begin to look.
+#[derive(Debug, Clone)]
+struct Run {
+    entries: Vec<Entry>,
+    /// The first entry of each part of the range of marks.
+    starts: Vec<u32>,
+}
+
+/// Kept marks are the smallest of their planes: multiplied by the golden ratio they lie evenly (Knuth, The Art of
+/// Computer Programming 3, 6.4), and equal ones stay equal.
+fn spread(mark: u32) -> u32 {
+    mark.wrapping_mul(0x9E37_79B1)
 }
 
 impl PartIndex {
     /// Adds the marks of a plane; each `id` once.
     pub fn insert(&mut self, id: u32, fingerprints: &Fingerprints) {
-        self.recent.extend(fingerprints.marks().map(|mark| (mark, id)));
-        if self.recent.len() >= N_RECENT_MAX {
-            self.sorted.append(&mut self.recent);
-            // two sorted runs and a short one: the stable sort merges
-            self.sorted.sort();
+        self.recent.extend(fingerprints.marks().map(|mark| (spread(mark), id)));
+        if self.recent.len() < N_RECENT_MAX {
+            return;
         }
+        self.recent.sort_unstable();
+        let mut newest = std::mem::take(&mut self.recent);
+        self.recent.reserve(N_RECENT_MAX);
+        while let Some(run) = self.runs.pop_if(|run| {
+            run.entries.len() / 2 <= newest.len() && run.entries.len() + newest.len() <= N_RUN_MAX
+        }) {
+            newest = merged(&run.entries, &newest);
+        }
+        self.runs.push(Run::new(newest));
     }
 
     /// The planes that share at least two marks with this one, by id.
     pub fn sharing(&self, fingerprints: &Fingerprints) -> Vec<u32> {
+        let marks: Vec<u32> = fingerprints.marks().map(spread).collect();
         let mut n_shared: BTreeMap<u32, u32> = BTreeMap::new();
-        for mark in fingerprints.marks() {
-            let first = self.sorted.partition_point(|&(other, _)| other < mark);
-            let equal = self.sorted[first..].iter().take_while(|(other, _)| *other == mark);
-            for (_, id) in equal.chain(self.recent.iter().filter(|(other, _)| *other == mark)) {
-                *n_shared.entry(*id).or_default() += 1;
-            }
-        }
+        let sorted = self.runs.iter().flat_map(|run| marks.iter().flat_map(|&mark| run.of(mark)));
+        let recent = self.recent.iter().filter(|(other, _)| marks.contains(other));
+        sorted.chain(recent).for_each(|&(_, id)| *n_shared.entry(id).or_default() += 1);
         n_shared.into_iter().filter(|&(_, n)| n >= N_SHARED_MIN).map(|(id, _)| id).collect()
     }
+}
+
+impl Run {
+    fn new(entries: Vec<Entry>) -> Self {
+        let n_starts = (entries.len() / N_PER_START).max(1).next_power_of_two();
+        let mut starts = Vec::with_capacity(n_starts);
+        for (place, &(mark, _)) in (0_u32..).zip(&entries) {
+            let part = part_of(mark, n_starts);
+            // of the parts before, too, that hold nothing
+            while starts.len() <= part {
+                starts.push(place);
+            }
+        }
+        starts.resize(n_starts, entries.len() as u32);
+        Self { entries, starts }
+    }
+
+    /// The entries of a mark.
+    fn of(&self, mark: u32) -> impl Iterator<Item = &Entry> {
+        let start = self.starts[part_of(mark, self.starts.len())] as usize;
+        let from = self.entries[start..].iter().skip_while(move |(other, _)| *other < mark);
+        from.take_while(move |(other, _)| *other == mark)
+    }
+}
+
+/// Which of `n_parts` parts of the range of marks one lies in, when all are equally wide.
+fn part_of(mark: u32, n_parts: usize) -> usize {
+    ((u64::from(mark) * n_parts as u64) >> 32) as usize
+}
+
+/// Two sorted lists as one.
+fn merged(a: &[Entry], b: &[Entry]) -> Vec<Entry> {
+    let mut merged = Vec::with_capacity(a.len() + b.len());
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    while let (Some(first), Some(second)) = (a.peek(), b.peek()) {
+        merged.extend(if first <= second { a.next() } else { b.next() });
+    }
+    merged.extend(a.chain(b));
+    merged
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::hashing::plane_features;
+    use crate::analysis::hashing::{PlaneFeatures, plane_features};
     use crate::analysis::synthesis::Random;
     use crate::formats::{Plane, Samples};
 
@@ -58,13 +124,48 @@ mod tests {
     #[test]
     fn a_plane_is_found_among_recent_and_sorted_ones_and_noise_finds_nothing() {
         let mut index = PartIndex::default();
-        let n_planes = (2 * N_RECENT_MAX / 16) as u32 + 5;
-        (0..n_planes).for_each(|id| index.insert(id, &noise(id.into())));
-        assert!(!index.sorted.is_empty() && !index.recent.is_empty());
-        for id in [0, 100, n_planes - 1] {
+        let mut n_planes = 0;
+        while index.runs.len() < 2 || index.recent.is_empty() {
+            index.insert(n_planes, &noise(n_planes.into()));
+            n_planes += 1;
+        }
+        for id in [0, n_planes / 2, n_planes - 1] {
             assert_eq!(index.sharing(&noise(id.into())), [id]);
         }
         assert!(index.sharing(&noise(1_000_000)).is_empty());
         assert!(index.sharing(&Fingerprints::default()).is_empty());
+    }
+
+    #[test]
+    fn finds_what_counting_shared_marks_finds() {
+        let plane = Plane { height: 64, width: 64, n_samples: 1, samples: Samples::Uint16(vec![1; 64 * 64]) };
+        let flat = plane_features(&plane).to_bytes();
+        // marks as far apart as can be, and so few of them that planes share some by chance
+        let mut random = Random::new(3);
+        let mut drawn = || {
+            let marks = (0..random.bits() % 17).map(|_| (random.bits() % 3000) as u32 * 1_431_655);
+            let mut marks: Vec<u32> = marks.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+            marks.resize(16, u32::MAX);
+            let mut bytes = flat.clone();
+            let end = bytes.len() - 4 * marks.len();
+            bytes.truncate(end);
+            marks.iter().for_each(|mark| bytes.extend(mark.to_le_bytes()));
+            PlaneFeatures::from_bytes(&bytes).unwrap().fingerprints
+        };
+        let planes: Vec<Fingerprints> = (0..2000).map(|_| drawn()).collect();
+        let mut index = PartIndex::default();
+        (0..).zip(&planes).for_each(|(id, plane)| index.insert(id, plane));
+        assert!(index.runs.len() > 1 && !index.recent.is_empty());
+        let mut n_found = 0;
+        for plane in planes.iter().step_by(10) {
+            let marks: Vec<u32> = plane.marks().collect();
+            let shares =
+                |other: &Fingerprints| other.marks().filter(|mark| marks.contains(mark)).count() >= 2;
+            let expected: Vec<u32> =
+                (0..).zip(&planes).filter(|(_, other)| shares(other)).map(|(id, _)| id).collect();
+            assert_eq!(index.sharing(plane), expected);
+            n_found += expected.len();
+        }
+        assert!(n_found > 200, "{n_found}");
     }
 }
