@@ -98,6 +98,24 @@ impl Code256 {
         Self(self.0.map(|word| word ^ odd))
     }
 
+    /// The bits in four words of 64 by the parity of their two frequencies, so that mirroring the image inverts whole
+    /// words: both odd, even along a row, even along a column, both even.
+    pub(in crate::analysis) fn by_parity(&self) -> [u64; 4] {
+        let mut words = [0; 4];
+        for (place, &rows) in self.0.iter().enumerate() {
+            for (parity, word) in words.iter_mut().enumerate() {
+                // four rows of sixteen bits; of each, every other bit moves into the lower half
+                let mut bits = (rows >> (parity % 2)) & ODD_COLUMNS;
+                bits = (bits | bits >> 1) & 0x3333_3333_3333_3333;
+                bits = (bits | bits >> 2) & 0x0F0F_0F0F_0F0F_0F0F;
+                bits = (bits | bits >> 4) & 0x00FF_00FF_00FF_00FF;
+                let row = 16 * (parity / 2);
+                *word |= (bits >> row & 0xFF | bits >> (row + 24) & 0xFF00) << (16 * place);
+            }
+        }
+        words
+    }
+
     fn transposed(&self) -> Self {
         let mut turned = Self::default();
         for bit in 0..256 {
@@ -147,6 +165,7 @@ impl fmt::Debug for Code256 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::synthesis::Random;
 
     #[test]
     fn distance_counts_differing_bits() {
@@ -154,6 +173,31 @@ mod tests {
         let b = Code256([0b0001, 0, 1, 0]);
         assert_eq!((a.hamming(&b), b.hamming(&a), a.hamming(&a)), (4, 4, 0));
         assert_eq!(a.hamming(&a.complement()), 256);
+    }
+
+    #[test]
+    fn mirroring_inverts_whole_words_by_parity() {
+        let mut random = Random::new(1);
+        let code = Code256(std::array::from_fn(|_| random.bits()));
+        let inverted = |flags: [bool; 4]| {
+            let words = code.by_parity().into_iter().zip(flags);
+            words.map(|(word, is_inverted)| if is_inverted { !word } else { word }).collect::<Vec<_>>()
+        };
+        let turned = code.orientations();
+        assert_eq!(turned[4].by_parity(), *inverted([true, true, false, false]), "odd along a column");
+        assert_eq!(turned[5].by_parity(), *inverted([true, false, true, false]), "odd along a row");
+        assert_eq!(turned[2].by_parity(), *inverted([false, true, true, false]));
+        // a permutation of the bits
+        let places: std::collections::BTreeSet<_> = (0..256)
+            .map(|bit| {
+                let mut one = Code256::default();
+                one.0[bit / 64] = 1 << (bit % 64);
+                let words = one.by_parity();
+                assert_eq!(words.map(u64::count_ones).iter().sum::<u32>(), 1);
+                words
+            })
+            .collect();
+        assert_eq!(places.len(), 256);
     }
 
     #[test]

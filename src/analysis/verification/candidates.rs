@@ -1,11 +1,11 @@
 //! Which planes have a code near a given one: exact, in any orientation and polarity.
 
-use super::nearest::least_distances;
+use super::nearest::{Bound, Lanes, N_LANES, near, near_portable};
 use super::placement::inverse_orientation;
 use crate::analysis::hashing::Code256;
 
-/// Codes that are compared at once.
-const BLOCK: usize = 1024;
+/// Codes of a segment: 2 MiB. Nothing is moved when the index grows.
+const SEGMENT_CODES: usize = 1 << 16;
 
 /// A code near the one that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,7 +13,7 @@ pub struct Candidate {
     /// Differing bits, the least over orientations and polarities.
     pub distance: u32,
     /// The plane.
-    pub id: i64,
+    pub id: u32,
     /// How the candidate is turned to look like the plane asked for, a place in
     /// [`crate::analysis::hashing::ORIENTATION_NAMES`]; the first of equals.
     pub orientation: u8,
@@ -21,67 +21,104 @@ pub struct Candidate {
     pub is_inverted: bool,
 }
 
-/// The codes of all planes, searched by brute force: exact, and bound by memory only.
+/// The codes of all planes, searched from the first to the last at about the speed of memory. Takes 36 bytes a code.
 #[derive(Debug, Clone, Default)]
 pub struct CandidateIndex {
-    ids: Vec<i64>,
-    codes: Vec<Code256>,
+    segments: Vec<Segment>,
+    is_portable: bool,
+}
+
+/// Codes as [`Lanes`], and beside them what is looked at last.
+#[derive(Debug, Clone)]
+struct Segment {
+    ids: Vec<u32>,
+    lanes: Vec<Lanes>,
+    /// The fourth word of each code.
+    rests: Vec<u64>,
 }
 
 impl CandidateIndex {
-    /// An index without codes.
+    /// An index without codes, searched with the best instructions that the processor has.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// An index without codes, searched with the instructions that every processor of its kind has: gives the same,
+    /// for tests and measurements.
+    pub fn new_portable() -> Self {
+        Self { is_portable: true, ..Self::default() }
+    }
+
     /// How many codes there are.
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.segments.iter().map(|segment| segment.ids.len()).sum()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.segments.is_empty()
     }
 
-    /// Adds a code, in place of an earlier one of the same `id`. Blank planes do not belong here.
-    pub fn insert(&mut self, id: i64, code: Code256) {
-        match self.ids.binary_search(&id) {
-            Ok(place) => self.codes[place] = code,
-            Err(place) => {
-                self.ids.insert(place, id);
-                self.codes.insert(place, code);
+    /// Adds a code; each `id` once. Blank planes do not belong here.
+    pub fn insert(&mut self, id: u32, code: Code256) {
+        match self.segments.last_mut() {
+            Some(segment) if segment.ids.len() < SEGMENT_CODES => segment.insert(id, code),
+            _ => {
+                let mut segment = Segment::new();
+                segment.insert(id, code);
+                self.segments.push(segment);
             }
         }
-    }
-
-    /// Takes a code out; says whether it was there.
-    pub fn remove(&mut self, id: i64) -> bool {
-        let found = self.ids.binary_search(&id);
-        if let Ok(place) = found {
-            self.ids.remove(place);
-            self.codes.remove(place);
-        }
-        found.is_ok()
     }
 
     /// All planes whose code, turned in one of the eight ways and perhaps inverted, differs from `code` in at most
     /// `distance_max` bits; nearest first, equals by id.
     pub fn within(&self, code: &Code256, distance_max: u32) -> Vec<Candidate> {
-        let queries = inverse_orientations(code);
-        let mut distances = [0; BLOCK];
-        let mut found = Vec::new();
-        for (ids, codes) in self.ids.chunks(BLOCK).zip(self.codes.chunks(BLOCK)) {
-            least_distances(codes, &queries, &mut distances);
-            for ((&id, stored), &distance) in ids.iter().zip(codes).zip(&distances) {
-                if u32::from(distance) <= distance_max {
-                    let (distance, orientation, is_inverted) = nearest_orientation(stored, code);
+        let queries = inverse_orientations(code).map(|turned| turned.by_parity());
+        let bound = Bound::new(code, distance_max);
+        let (mut places, mut found) = (Vec::new(), Vec::new());
+        for segment in &self.segments {
+            places.clear();
+            let search = if self.is_portable { near_portable } else { near };
+            search(&segment.lanes, &bound, &mut places);
+            for &place in &places {
+                // the last lanes may be empty
+                let Some(&id) = segment.ids.get(place as usize) else { break };
+                let (distance, orientation, is_inverted) = nearest(&segment.words(place as usize), &queries);
+                if distance <= distance_max {
                     found.push(Candidate { distance, id, orientation, is_inverted });
                 }
             }
         }
         found.sort_unstable();
         found
+    }
+}
+
+impl Segment {
+    fn new() -> Self {
+        Self {
+            ids: Vec::with_capacity(SEGMENT_CODES),
+            lanes: Vec::with_capacity(SEGMENT_CODES / N_LANES),
+            rests: Vec::with_capacity(SEGMENT_CODES),
+        }
+    }
+
+    fn insert(&mut self, id: u32, code: Code256) {
+        let lane = self.ids.len() % N_LANES;
+        if lane == 0 {
+            self.lanes.push(Lanes::EMPTY);
+        }
+        let [words @ .., rest] = code.by_parity();
+        self.lanes.last_mut().expect("one was pushed for the first lane").set(lane, words);
+        self.rests.push(rest);
+        self.ids.push(id);
+    }
+
+    /// A code, its bits sorted by parity.
+    fn words(&self, place: usize) -> [u64; 4] {
+        let [a, b, c] = self.lanes[place / N_LANES].get(place % N_LANES);
+        [a, b, c, self.rests[place]]
     }
 }
 
@@ -93,12 +130,18 @@ fn inverse_orientations(code: &Code256) -> [Code256; 8] {
 
 /// The least distance between `from`, turned and perhaps inverted, and `to`: distance, orientation, inverted.
 pub(super) fn nearest_orientation(from: &Code256, to: &Code256) -> (u32, u8, bool) {
+    nearest(&to.0, &from.orientations().map(|turned| turned.0))
+}
+
+/// The least distance to one of the queries, upright or inverted: distance, place of the query, inverted; the first of
+/// equals.
+fn nearest(words: &[u64; 4], queries: &[[u64; 4]; 8]) -> (u32, u8, bool) {
     let mut nearest = (u32::MAX, 0, false);
-    for (orientation, turned) in (0_u8..).zip(from.orientations()) {
-        let distance = turned.hamming(to);
+    for (place, query) in (0_u8..).zip(queries) {
+        let distance = words.iter().zip(query).map(|(a, b)| (a ^ b).count_ones()).sum();
         for (distance, is_inverted) in [(distance, false), (256 - distance, true)] {
             if distance < nearest.0 {
-                nearest = (distance, orientation, is_inverted);
+                nearest = (distance, place, is_inverted);
             }
         }
     }
@@ -107,13 +150,10 @@ pub(super) fn nearest_orientation(from: &Code256, to: &Code256) -> (u32, u8, boo
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::analysis::synthesis::Random;
-
-    fn codes(n: usize, seed: u64) -> Vec<Code256> {
-        let mut random = Random::new(seed);
-        (0..n).map(|_| Code256(std::array::from_fn(|_| random.bits()))).collect()
-    }
 
     /// The code with this many of its bits turned.
     fn near(code: &Code256, n_bits: usize, random: &mut Random) -> Code256 {
@@ -126,44 +166,80 @@ mod tests {
         near
     }
 
-    #[test]
-    fn finds_what_a_plain_search_finds_in_any_orientation_and_polarity() {
-        let mut random = Random::new(1);
-        let mut index = CandidateIndex::new();
-        let query = codes(1, 9)[0];
-        let mut planted = Vec::new();
-        for (id, code) in (0_i64..).zip(codes(3000, 2)) {
-            let orientation = (id / 16 % 8) as u8;
-            let code = if id % 16 == 0 {
-                let code = near(&query, (id / 32) as usize, &mut random);
-                let back = usize::from(inverse_orientation(orientation));
-                let turned = code.orientations()[back];
-                planted.push((id, (id / 32) as u32, orientation, id % 3 == 0));
-                if id % 3 == 0 { turned.complement() } else { turned }
-            } else {
-                code
-            };
-            index.insert(id, code);
+    /// Codes at all distances from `query` among others, turned in all ways, half of them inverted.
+    fn planted(query: &Code256, n: u32, random: &mut Random) -> Vec<Code256> {
+        let plant = |place: u32| {
+            let code = near(query, (place % 129) as usize, random);
+            let turned = code.orientations()[(random.bits() % 8) as usize];
+            if random.uniform() < 0.5 { turned } else { turned.complement() }
+        };
+        (0..n).map(plant).collect()
+    }
+
+    /// By the definition: the least distance over the turned and inverted codes.
+    fn plainly_within(codes: &[(u32, Code256)], query: &Code256, distance_max: u32) -> Vec<Candidate> {
+        let mut found = Vec::new();
+        for (id, code) in codes {
+            let turned = (0_u8..).zip(code.orientations());
+            let ways = turned.flat_map(|(orientation, turned)| {
+                [(turned, false), (turned.complement(), true)].map(|(code, is_inverted)| Candidate {
+                    distance: code.hamming(query),
+                    id: *id,
+                    orientation,
+                    is_inverted,
+                })
+            });
+            let nearest = ways.min().expect("eight orientations");
+            found.extend((nearest.distance <= distance_max).then_some(nearest));
         }
-        let found = index.within(&query, 40);
-        let expected: Vec<_> = planted.into_iter().filter(|planted| planted.1 <= 40).collect();
-        assert_eq!(found.len(), expected.len());
-        assert!(found.is_sorted());
-        for (id, distance, orientation, is_inverted) in expected {
-            assert!(found.contains(&Candidate { distance, id, orientation, is_inverted }), "{id}");
+        found.sort();
+        found
+    }
+
+    fn check(codes: &[(u32, Code256)], query: &Code256, distance_max: u32) -> Vec<Candidate> {
+        let expected = plainly_within(codes, query, distance_max);
+        for mut index in [CandidateIndex::new(), CandidateIndex::new_portable()] {
+            assert!(index.is_empty());
+            codes.iter().for_each(|(id, code)| index.insert(*id, *code));
+            assert_eq!(index.len(), codes.len());
+            assert_eq!(index.within(query, distance_max), expected);
+        }
+        expected
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn finds_what_a_plain_search_finds_in_any_orientation_and_polarity(
+            seed in 0_u64..u64::MAX,
+            n in 0_u32..600,
+            distance_max in 0_u32..=256,
+        ) {
+            let mut random = Random::new(seed);
+            let query = Code256(std::array::from_fn(|_| random.bits()));
+            let codes = planted(&query, n, &mut random);
+            // ids in no order
+            let codes: Vec<_> = (0..).map(|id: u32| id.wrapping_mul(0x9E37_79B1)).zip(codes).collect();
+            let found = check(&codes, &query, distance_max);
+            prop_assert!(distance_max < 128 || found.len() == codes.len());
         }
     }
 
     #[test]
-    fn codes_come_and_go() {
-        let codes = codes(3, 4);
-        let mut index = CandidateIndex::new();
-        index.insert(7, codes[0]);
-        index.insert(3, codes[1]);
-        index.insert(7, codes[2]);
-        assert_eq!((index.len(), index.within(&codes[0], 10).len()), (2, 0));
-        assert_eq!(index.within(&codes[2], 0)[0].id, 7);
-        assert!(index.remove(7) && !index.remove(7));
-        assert!(index.within(&codes[2], 10).is_empty() && !index.is_empty());
+    fn finds_nothing_in_nothing_and_all_of_several_segments() {
+        let mut random = Random::new(2);
+        let query = Code256(std::array::from_fn(|_| random.bits()));
+        assert!(check(&[], &query, 256).is_empty());
+        let mut codes: Vec<_> = (0..2 * SEGMENT_CODES as u32 + 7)
+            .map(|id| (id, Code256(std::array::from_fn(|_| random.bits()))))
+            .collect();
+        for (place, code) in [0, SEGMENT_CODES - 1, SEGMENT_CODES, 2 * SEGMENT_CODES + 6]
+            .into_iter()
+            .zip(planted(&query, 4, &mut random))
+        {
+            codes[place].1 = code;
+        }
+        assert_eq!(check(&codes, &query, 64).len(), 4);
     }
 }

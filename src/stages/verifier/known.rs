@@ -161,7 +161,7 @@ impl KnownPlanes {
             && known_looks.is_none()
         {
             *known_looks = Some(looks);
-            self.codes.insert(class.into(), looks.code);
+            self.codes.insert(class, looks.code);
             self.parts.insert(class, &looks.fingerprints);
         }
         self.forget(&known.place);
@@ -344,7 +344,7 @@ impl KnownPlanes {
         let mut sharing: BTreeSet<u32> = self.parts.sharing(&looks.fingerprints).into_iter().collect();
         sharing.remove(&own);
         for candidate in self.codes.within(&looks.code, VerificationSettings::default().distance_max) {
-            let other = u32::try_from(candidate.id).expect("ids are numbers of classes");
+            let other = candidate.id;
             let is_unmoved = candidate.orientation == 0 && !candidate.is_inverted;
             let is_near = is_unmoved && candidate.distance <= STUCK_DISTANCE_MAX;
             if other == own {
