@@ -34,7 +34,7 @@ pub(crate) fn mapped(plane: &Plane) -> Plane {
 }
 
 /// The same exposure turned by a quarter.
-fn turned(plane: &Plane) -> Plane {
+pub(crate) fn turned(plane: &Plane) -> Plane {
     let (height, width) = (plane.height, plane.width);
     let at = |y: usize, x: usize| samples(plane)[(height - 1 - x) * width + y];
     let samples = (0..width).flat_map(|y| (0..height).map(move |x| (y, x))).map(|(y, x)| at(y, x)).collect();
@@ -42,20 +42,20 @@ fn turned(plane: &Plane) -> Plane {
 }
 
 /// A part of the frame.
-fn part(plane: &Plane) -> Plane {
+pub(crate) fn part(plane: &Plane) -> Plane {
     let (height, width) = (190, 200);
     let row = |y: usize| samples(plane)[(31 + y) * plane.width + 17..][..width].iter().copied();
     let samples = (0..height).flat_map(row).collect();
     Plane { height, width, samples: Samples::Uint16(samples), ..plane.clone() }
 }
 
-fn deflated(plane: &Plane) -> Vec<u8> {
+pub(crate) fn deflated(plane: &Plane) -> Vec<u8> {
     let options = WriteOptions { compression: WriteCompression::Deflate, ..WriteOptions::default() };
     encode(std::slice::from_ref(plane), &options).unwrap()
 }
 
 /// A time series of one channel.
-fn series(planes: &[Plane]) -> Vec<u8> {
+pub(crate) fn series(planes: &[Plane]) -> Vec<u8> {
     let spec = Nd2Spec {
         channels: vec![(Channel { name: "DAPI".into(), ..Channel::default() }, 1)],
         loops: vec![Nd2Loop::Time { n: planes.len() as u32, period_ms: 1000.0 }],

@@ -6,6 +6,7 @@ mod support;
 
 mod broken_files;
 mod commands;
+mod compare;
 mod demo;
 mod flow;
 mod growing;

@@ -18,6 +18,7 @@ mod measures;
 mod nearest;
 mod noise;
 mod parts;
+mod picture;
 mod placement;
 mod prepared;
 mod relation;
@@ -30,6 +31,7 @@ mod verdict;
 
 pub use candidates::{Candidate, CandidateIndex};
 pub use parts::PartIndex;
+pub use picture::{Picture, PictureError};
 pub use placement::Placement;
 pub use prepared::Prepared;
 pub use relation::Relation;

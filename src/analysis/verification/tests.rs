@@ -318,3 +318,99 @@ fn a_jpeg_is_told_from_that_of_another_exposure_by_its_rounding() {
         }
     }
 }
+
+/// The panels of a picture, each as rows of grey values.
+fn panels(picture: &Picture, widths: &[usize]) -> Vec<Vec<Vec<u8>>> {
+    let grey = image::load_from_memory(&picture.png).unwrap().into_luma8();
+    let (width, values) = (grey.width() as usize, grey.into_raw());
+    assert_eq!(width, widths.iter().sum::<usize>() + 8 * (widths.len() - 1));
+    let firsts = widths.iter().scan(0, |first, width| Some(std::mem::replace(first, *first + width + 8)));
+    let panel = |(first, panel_width): (usize, &usize)| {
+        values.chunks(width).map(|row| row[first..first + panel_width].to_vec()).collect()
+    };
+    firsts.zip(widths).map(panel).collect()
+}
+
+fn draw(a: &Plane, b: &Plane) -> (Verdict, Picture) {
+    let [a, b] = [a, b].map(|plane| Prepared::new(plane, plane_features(plane)));
+    let verdict = verify_prepared(&a, &b, &VerificationSettings::default());
+    let placement = verdict.placement.as_ref().map(|placement| (placement, verdict.is_inverted));
+    let picture = Picture::draw(&a, &b, placement).unwrap();
+    (verdict, picture)
+}
+
+fn mean(panel: &[Vec<u8>]) -> f64 {
+    let values = panel.iter().flatten().map(|&value| f64::from(value));
+    values.clone().sum::<f64>() / values.count() as f64
+}
+
+/// Part of the pixels farther from the middle than this.
+fn beyond(panel: &[Vec<u8>], distance: u8) -> f64 {
+    let n = panel.iter().flatten().filter(|value| value.abs_diff(128) > distance).count();
+    n as f64 / panel.iter().map(Vec::len).sum::<usize>() as f64
+}
+
+#[test]
+fn a_picture_shows_both_planes_in_one_place_and_what_differs() {
+    let plane = field(1);
+    // as bright in the middle of the range, so that both are stretched alike
+    let copy = turned(&mapped(&plane, |v| 3.0 * v + 50.0), "rot90");
+    let (height, width) = (copy.height, copy.width);
+    let (_, picture) = draw(&plane, &copy);
+    assert_eq!(picture.common, Some((height, width)));
+    let shown = panels(&picture, &[width; 4]);
+    assert_eq!(shown[0], shown[1]);
+    assert_eq!(beyond(&shown[2], 20), 0.0, "a copy does not differ");
+    let same = mean(&shown[3]);
+    assert!(same > 245.0, "its noise is the same: {same}");
+
+    let again = expose(&settings(), &nuclei(1), 99);
+    let (verdict, picture) = draw(&plane, &again);
+    assert_eq!(verdict.relation, Relation::Reacquired);
+    let shown = panels(&picture, &[plane.width; 4]);
+    let differing = beyond(&shown[2], 32);
+    assert!((0.1..0.6).contains(&differing), "beyond one deviation of noise: {differing}");
+    // what the verdict says of the whole; edges of nuclei leave something that is no noise
+    let r = verdict.evidence.refinement.and_then(|figures| figures.r).unwrap();
+    let (other, mut grey) = (mean(&shown[3]), shown[3].concat());
+    grey.sort_unstable();
+    let median = (f32::from(grey[grey.len() / 2]) - 128.0) / 127.0;
+    assert!((median - r).abs() < 0.1 && f64::from(r) < 0.2, "other noise: {median} for {r}");
+    assert!(same - other > 90.0, "{same} {other}");
+}
+
+#[test]
+fn a_picture_of_a_part_or_of_a_reduced_frame_shows_what_is_common_either_way() {
+    let plane = field(2);
+    let part = drawn(&plane, (210, 200), |y, x| (y + 31, x + 57));
+    let reduced = drawn(&plane, (160, 192), |y, x| (2 * y, 2 * x));
+    for (other, shape) in [(&part, (210, 200)), (&reduced, (160, 192))] {
+        for (a, b) in [(&plane, other), (other, &plane)] {
+            let (_, picture) = draw(a, b);
+            assert_eq!(picture.common, Some(shape));
+            let shown = panels(&picture, &[shape.1; 4]);
+            assert_eq!(shown[0].len(), shape.0);
+            assert!(mean(&shown[0]) > 0.0);
+        }
+    }
+    let (_, picture) = draw(&plane, &part);
+    let shown = panels(&picture, &[200; 4]);
+    assert_eq!(shown[0], shown[1]);
+}
+
+#[test]
+fn without_a_place_a_picture_shows_both_frames() {
+    let (one, other) = (field(1), drawn(&field(3), (200, 150), |y, x| (y, x)));
+    let [a, b] = [&one, &other].map(|plane| Prepared::new(plane, plane_features(plane)));
+    let nowhere = Placement { orientation: 0, scale: 1.0, shift_row_px: 1e6, shift_column_px: 0.0 };
+    for placement in [None, Some((&nowhere, false))] {
+        let picture = Picture::draw(&a, &b, placement).unwrap();
+        assert_eq!(picture.common, None);
+        let shown = panels(&picture, &[one.width, other.width]);
+        assert!(shown[1][..200].iter().flatten().any(|&value| value < 128));
+        assert!(shown[1][200..].iter().flatten().all(|&value| value == 255), "white below the shorter one");
+    }
+    let nothing = Plane { height: 0, width: 0, n_samples: 1, samples: Samples::Uint16(Vec::new()) };
+    let nothing = Prepared::new(&nothing, plane_features(&one));
+    assert!(Picture::draw(&nothing, &nothing, None).is_err());
+}
