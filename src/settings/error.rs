@@ -63,6 +63,9 @@ pub enum SettingsError {
         /// The watched folder.
         root: PathBuf,
     },
+    /// Something that cannot be scanned, such as a device.
+    #[error("{}: expected a file or a folder", .0.display())]
+    NoFileOrFolder(PathBuf),
     /// What scopewatch writes would be watched.
     #[error("the watched folder {} is one that scopewatch writes into; choose another", root.display())]
     RootInsideOutput {

@@ -10,6 +10,7 @@ mod compare;
 mod demo;
 mod flow;
 mod growing;
+mod library;
 mod look_alikes;
 mod orders;
 mod outlines;

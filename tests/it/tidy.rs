@@ -24,6 +24,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("pipeline", 5),
     ("service", 5),
     ("control", 5),
+    ("duplicates", 5),
     ("cli", 5),
     ("lib", 5),
     ("main", 5),

@@ -36,6 +36,27 @@ pub enum Relation {
 }
 
 impl Relation {
+    /// Every relation, from most to least alike.
+    pub const ALL: [Self; 12] = [
+        Self::IdenticalFile,
+        Self::IdenticalPixels,
+        Self::StuckFrame,
+        Self::SameExposureMapped,
+        Self::SameExposureLossy,
+        Self::PartialOverlap,
+        Self::Uncertain,
+        Self::Reacquired,
+        Self::ChangedScene,
+        Self::OtherMagnification,
+        Self::Blank,
+        Self::Distinct,
+    ];
+
+    /// The relation of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|relation| relation.name() == name)
+    }
+
     /// The name in reports, such as `same_exposure_mapped`.
     pub const fn name(self) -> &'static str {
         match self {

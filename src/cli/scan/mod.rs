@@ -1,7 +1,6 @@
 //! `scopewatch scan`: the same pipeline once over finished folders.
 
 mod progress;
-mod roots;
 mod summary;
 
 use std::path::PathBuf;
@@ -12,6 +11,7 @@ use indicatif::ProgressBar;
 use tokio::sync::oneshot;
 
 use crate::service::{Finished, Service, ServiceError, Task, Watchtower, obey_signals};
+use crate::settings::resolve_scanned;
 use crate::store::LedgerReader;
 
 use super::{ConfigArgs, Exit, Failure, logging, say, set};
@@ -59,7 +59,7 @@ pub(super) fn main(args: ScanArgs) -> Result<Exit, Failure> {
     ];
     let overrides = overrides.into_iter().flatten().collect();
     let settings = args.config.load(Some(&args.out), overrides).map_err(Failure::usage)?;
-    let (folders, only) = roots::resolve(&args.paths, &settings.output.dir).map_err(Failure::usage)?;
+    let (folders, only) = resolve_scanned(&args.paths, &settings.output.dir).map_err(Failure::usage)?;
     let bar = progress::bar();
     logging::start(&settings.log, &folders.output, bar.as_ref())?;
     let output = folders.output.clone();

@@ -2,20 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
-
-use crate::settings::{Folders, check_folders, resolve_folders};
+use super::{Folders, SettingsError, check_folders, resolve_folders};
 
 /// The folders to scan and, for each, the paths below it that alone were asked for (none: everything).
 ///
 /// # Errors
 /// When a path is not there or neither a file nor a folder, or when the output would be scanned.
-pub(super) fn resolve(paths: &[PathBuf], output: &Path) -> anyhow::Result<(Folders, Vec<Vec<PathBuf>>)> {
+pub fn resolve_scanned(
+    paths: &[PathBuf],
+    output: &Path,
+) -> Result<(Folders, Vec<Vec<PathBuf>>), SettingsError> {
     let mut named = Vec::new();
     for path in paths {
-        let found = std::fs::canonicalize(path).with_context(|| path.display().to_string())?;
+        let io = |source| SettingsError::Io { path: path.clone(), source };
+        let found = std::fs::canonicalize(path).map_err(io)?;
         if !found.is_dir() && !found.is_file() {
-            return Err(anyhow!("{}: expected a file or a folder", path.display()));
+            return Err(SettingsError::NoFileOrFolder(path.clone()));
         }
         named.push(Named { is_folder: found.is_dir(), path: found });
     }
@@ -97,7 +99,7 @@ mod tests {
         std::fs::write(&file, b"x").unwrap();
         std::fs::create_dir(&sub).unwrap();
         for output in [place.clone(), place.join("out")] {
-            let (folders, only) = resolve(std::slice::from_ref(&file), &output).unwrap();
+            let (folders, only) = resolve_scanned(std::slice::from_ref(&file), &output).unwrap();
             assert_eq!((folders.roots, folders.output), (vec![place.clone()], output));
             assert_eq!(only, [[PathBuf::from("x.tif")]]);
         }
@@ -107,7 +109,7 @@ mod tests {
             (vec![file.clone()], file.clone()),
             (vec![place.join("gone.tif")], place.join("out")),
         ] {
-            assert!(resolve(&paths, &output).is_err(), "{paths:?} {output:?}");
+            assert!(resolve_scanned(&paths, &output).is_err(), "{paths:?} {output:?}");
         }
     }
 }
