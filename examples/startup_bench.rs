@@ -15,7 +15,7 @@ use scopewatch::analysis::synthesis::Random;
 use scopewatch::formats::{Limits, Plane, Samples};
 use scopewatch::paths::{FileStat, RelativePath};
 use scopewatch::platform::process::resident_memory;
-use scopewatch::stages::verifier::{Means, Verifier};
+use scopewatch::stages::verifier::{Means, Verifier, VerifierTally};
 use scopewatch::store::*;
 use scopewatch::units::PlaneIndex;
 use serde_json::Map;
@@ -51,6 +51,7 @@ fn main() -> Result<(), Failure> {
     let before = resident_memory();
     let started = Instant::now();
     let means = Means {
+        tally: VerifierTally::default(),
         io: IoPool::new(NonZeroUsize::MIN),
         cpu: CpuPool::new(NonZeroUsize::MIN)?,
         budget: ByteBudget::new(1 << 20),

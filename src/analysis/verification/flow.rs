@@ -125,7 +125,7 @@ fn refine(
         shift_row_px: located.shift.0 as f64 * located.scale,
         shift_column_px: located.shift.1 as f64 * located.scale,
     };
-    let judgement = judged(&evidence, located.scale, settings);
+    let judgement = judged(&evidence, &placement, settings);
     let verdict = judgement.into_verdict(VerificationStage::Refinement, evidence);
     Verdict { placement: Some(placement), is_inverted, ..verdict }
 }

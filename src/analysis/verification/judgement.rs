@@ -1,7 +1,7 @@
 //! What S, R and Q mean.
 
 use super::{
-    CompressionEvidence, Evidence, RefinementEvidence, Relation, Verdict, VerificationSettings,
+    CompressionEvidence, Evidence, Placement, RefinementEvidence, Relation, Verdict, VerificationSettings,
     VerificationStage,
 };
 
@@ -49,13 +49,13 @@ impl Judgement {
     }
 }
 
-/// Judges the figures of stage 5; `scale` is that of the place found.
-pub(super) fn judged(evidence: &Evidence, scale: f64, settings: &VerificationSettings) -> Judgement {
+/// Judges the figures of stage 5 at the place found.
+pub(super) fn judged(evidence: &Evidence, place: &Placement, settings: &VerificationSettings) -> Judgement {
     let Some(figures) = &evidence.refinement else {
         let reason = "the common part is too small for the noise to be compared";
         return Judgement::new(Relation::Uncertain, 0.5, reason);
     };
-    if let Some(judgement) = one_exposure(figures, scale, settings) {
+    if let Some(judgement) = one_exposure(figures, place.scale, settings) {
         return judgement;
     }
     let s = figures.s;
@@ -69,7 +69,13 @@ pub(super) fn judged(evidence: &Evidence, scale: f64, settings: &VerificationSet
         let reason = format!("a part is similar, but not the same: correlation {strength:.2}, S {s:.2}");
         return Judgement::new(Relation::Distinct, 0.5, reason);
     }
-    two_exposures(figures, settings)
+    let judgement = two_exposures(figures, settings);
+    if judgement.relation == Relation::Reacquired && place.orientation != 0 {
+        // eight ways to turn a field of a few nuclei find one that fits by chance; a camera does not turn between exposures
+        let reason = format!("alike when turned, but no copy: {}", judgement.reason);
+        return Judgement::new(Relation::Distinct, 0.5, reason);
+    }
+    judgement
 }
 
 /// The judgement where the scene agrees and one exposure is not shown.

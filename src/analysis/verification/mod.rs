@@ -47,7 +47,7 @@ use super::hashing::PlaneFeatures;
 use crate::formats::Plane;
 
 /// Version of the method; evidence of another version is computed anew.
-pub const VERIFICATION_VERSION: u16 = 2;
+pub const VERIFICATION_VERSION: u16 = 3;
 
 /// Compares two planes, given the features of both. Exchanging the planes gives the same relation and the mirrored
 /// placement and evidence.

@@ -193,6 +193,15 @@ fn another_exposure_is_never_a_duplicate() {
 }
 
 #[test]
+fn a_turned_likeness_with_other_noise_is_nothing() {
+    for (seed, orientation) in (1..).zip(ORIENTATION_NAMES).skip(1) {
+        let again = expose(&settings(), &nuclei(seed), seed + 100);
+        let found = check(&field(seed), &turned(&again, orientation), Relation::Distinct);
+        assert!(found.reason.starts_with("alike when turned"), "{found:?}");
+    }
+}
+
+#[test]
 fn other_scenes_are_no_duplicates() {
     for seed in SEEDS {
         let (plane, nuclei) = (field(seed), nuclei(seed));
