@@ -31,6 +31,8 @@ const PIXELS_MAX: usize = 2;
 const RECORDS_MAX: usize = 64;
 /// Planes that may wait for their commit at once: one commit takes them all.
 const COMMITS_AT_ONCE: usize = 128;
+/// Files that may wait at once for their last look and its commit: while they do they read nothing.
+const CONFIRMATIONS_AT_ONCE: usize = 32;
 /// Files that may be looked at or claimed at once.
 const LOOKS_AT_ONCE: usize = 32;
 
@@ -155,7 +157,7 @@ pub async fn run_generation(
     let mut line = Assembly::new(&shared.statistics, rejection_out);
     line.task(watcher::NAME, |counters| watcher.run(seen_out, generation.drain, counters));
     line.stage(settler, seen_in, settled_out, LOOKS_AT_ONCE);
-    line.stage(decoder, settled_in, decoded_out, pool.n_places);
+    line.stage(decoder, settled_in, decoded_out, pool.n_places + CONFIRMATIONS_AT_ONCE);
     line.stage(segmenter, decoded_in, segmented_out, n_threads + 1);
     line.stage(hasher, segmented_in, hashed_out, n_threads);
     line.stage(verifier, hashed_in, verified_out, n_threads);
