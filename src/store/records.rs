@@ -264,17 +264,22 @@ pub struct Edge {
 impl Edge {
     /// Takes an earlier edge between two digests back: it is no longer looked at.
     pub fn taken_back(one: PixelDigest, other: PixelDigest) -> Self {
+        Self::unseen([one, other], Relation::Distinct, "both have nearer look-alikes".to_owned())
+    }
+
+    /// What is said of two digests whose planes were not compared: without evidence, of no version of the method.
+    pub fn unseen([one, other]: [PixelDigest; 2], relation: Relation, reason: String) -> Self {
         Self {
             a: one.min(other),
             b: one.max(other),
-            relation: Relation::Distinct,
+            relation,
             confidence: 0.0,
             s: None,
             r: None,
             q: None,
             b_in_a: None,
             a_in_b: None,
-            reason: "both have nearer look-alikes".into(),
+            reason,
             version: 0,
         }
     }

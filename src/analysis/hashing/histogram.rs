@@ -57,14 +57,10 @@ impl Histogram {
         (self.first + bin as f32 * self.step).clamp(self.min, self.max)
     }
 
+    /// The first and the last of `counts` are not 0.
     fn exact(counts: &[u32], first: f32) -> Self {
-        let value = |bin: Option<usize>| first + bin.unwrap_or(0) as f32;
-        let last = counts.iter().rposition(|&count| count > 0);
-        let extremes = Extremes {
-            min: value(counts.iter().position(|&count| count > 0)),
-            max: value(last),
-            n_at_max: last.map_or(0, |bin| counts[bin].into()),
-        };
+        let last = counts.len() - 1;
+        let extremes = Extremes { min: first, max: first + last as f32, n_at_max: counts[last].into() };
         Self::of_counts(counts, (first, 1.0), &extremes)
     }
 

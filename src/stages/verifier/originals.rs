@@ -373,19 +373,7 @@ fn compare(one: &Seen, two: &Seen, tally: &VerifierTally) -> Edge {
 
 /// The edge of a pair that could not be read; tried again with the next copy of either.
 fn unread([one, two]: &Pair, reason: String) -> Edge {
-    Edge {
-        a: one.digest.0.min(two.digest.0),
-        b: one.digest.0.max(two.digest.0),
-        relation: Relation::Uncertain,
-        confidence: 0.0,
-        s: None,
-        r: None,
-        q: None,
-        b_in_a: None,
-        a_in_b: None,
-        reason,
-        version: 0,
-    }
+    Edge::unseen([one.digest.0, two.digest.0], Relation::Uncertain, reason)
 }
 
 #[cfg(test)]
