@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use super::planes::PLANE_FEATURES;
 use super::registrations;
 use super::rows::{Columns, STAT_COLUMNS};
-use super::schema::{DATABASE_FILE, SCHEMA};
+use super::schema::{DATABASE_FILE, SCHEMA, keep_plans};
 use crate::analysis::segmentation::Centroids;
 use crate::paths::{RelativePath, Root};
 use crate::store::{
@@ -32,6 +32,7 @@ impl LedgerReader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(state_dir.join(DATABASE_FILE), flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
+        keep_plans(&connection)?;
         connection.set_prepared_statement_cache_capacity(32);
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         match found {

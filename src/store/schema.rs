@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::store::LedgerError;
@@ -32,9 +33,17 @@ pub(super) fn open(state_dir: &Path) -> Result<Connection, LedgerError> {
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "journal_size_limit", WAL_SIZE_MAX_BYTES)?;
+    keep_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(96);
     migrate(&mut connection, &path, STEPS)?;
     Ok(connection)
+}
+
+/// Lets a prepared statement be used again whatever is bound to it. Otherwise SQLite compiles each statement on a table with a
+/// partial index anew at every use, in case that the value would allow the index: half of the writer's time.
+pub(super) fn keep_plans(connection: &Connection) -> Result<(), LedgerError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// The schema of an open database: 0 for an empty one.
