@@ -89,7 +89,7 @@ pub fn scratch_bytes(height: usize, width: usize) -> usize {
     let histogram = (4 + 4 + 8) << 16;
     let blocks = (4 + 4 + 8 + 8) * SIDE * SIDE;
     let rows = 2 * 4 * width;
-    let strip = 4 * 8 * width;
+    let strip = 4 * (8 + 1) * width;
     let details = height.saturating_mul(width).min((1 << 19) + 8 * width);
     histogram + blocks + rows + strip + details + fingerprints::scratch_bytes(width)
 }

@@ -1,8 +1,6 @@
 //! Fingerprints of the noise: small marks of single places that survive cropping, turning, mirroring and rising grey
 //! maps, so that a part of a frame is found without comparing it with every frame.
 
-use std::ops::Range;
-
 use super::histogram::ANY;
 use super::rows::{Rows, Sample};
 
@@ -11,11 +9,13 @@ pub const N_FINGERPRINTS: usize = 16;
 /// A place counts when its value is above all others this near: the same places count in a crop.
 const RADIUS: usize = 6;
 /// Pixels from the place to the edge of the patch that is looked at.
-const PATCH_RADIUS: i32 = 2;
-/// Side of a block of which at most one pixel counts.
-const BLOCK: usize = RADIUS + 1;
-/// Rows of a row of blocks and of what its pixels are compared with.
-const N_ROWS: usize = BLOCK + 2 * RADIUS;
+const PATCH_RADIUS: usize = 2;
+/// Side of that patch.
+const PATCH: usize = 2 * PATCH_RADIUS + 1;
+/// Side of the square in which a place has to stand out.
+const WINDOW: usize = 2 * RADIUS + 1;
+/// Pixels of a row that are looked at together.
+const CHUNK: usize = 32;
 /// Stands for no fingerprint.
 const NONE: u32 = u32::MAX;
 
@@ -35,31 +35,45 @@ impl Default for Fingerprints {
 
 impl Fingerprints {
     /// Looks at every place of a plane that stands out.
-    ///
-    /// # References
-    /// A. Neubeck, L. Van Gool, Efficient non-maximum suppression, ICPR 2006: of a block as wide as the radius and one, only
-    /// the highest pixel can stand out.
     pub(super) fn of<T: Sample>(rows: &Rows<'_, T>) -> Self {
+        if T::FIRST_BIN.is_some() && rows.is_plain() {
+            // only the order of the values counts
+            Self::of_ranks(rows.height, rows.width, |y, ranks: &mut [u16]| {
+                for (rank, sample) in ranks.iter_mut().zip(rows.samples(y)) {
+                    *rank = sample.bin();
+                }
+            })
+        } else {
+            Self::of_ranks(rows.height, rows.width, |y, values: &mut [f32]| rows.read(y, ANY, values))
+        }
+    }
+
+    fn of_ranks<R: Rank>(height: usize, width: usize, read: impl Fn(usize, &mut [R])) -> Self {
         let mut found = Self::default();
-        if rows.height < 2 * RADIUS + 1 || rows.width < 2 * RADIUS + 1 {
+        if height < WINDOW || width < WINDOW {
             return found;
         }
-        let mut band = Band::new(rows.width);
-        let mut highest = vec![0.0; rows.width];
-        for first in (RADIUS..rows.height - RADIUS).step_by(BLOCK) {
-            let n = BLOCK.min(rows.height - RADIUS - first);
-            band.move_to(rows, first, n);
-            band.highest_of_columns(n, &mut highest);
-            for left in (RADIUS..rows.width - RADIUS).step_by(BLOCK) {
-                let right = (left + BLOCK).min(rows.width - RADIUS);
-                if let Some(place) = band.peak(n, &highest, left..right)
-                    && let Some(mark) = fingerprint(&band, place)
-                {
-                    found.insert(mark);
-                }
+        let mut window = Window::new(width);
+        for y in 0..height {
+            read(y, &mut window.ranks.row_mut(y).as_flattened_mut()[..width]);
+            window.move_to(y);
+            if y + 1 >= WINDOW {
+                window.for_each_highest(y - RADIUS, |place| {
+                    if let Some(mark) = fingerprint(&window.ranks, place)
+                        && found.is_missing(mark)
+                        && is_alone(&window.ranks, place)
+                    {
+                        found.insert(mark);
+                    }
+                });
             }
         }
         found
+    }
+
+    /// Whether the mark would be kept, and is not yet.
+    fn is_missing(&self, mark: u32) -> bool {
+        mark < self.0[N_FINGERPRINTS - 1] && !self.0.contains(&mark)
     }
 
     fn insert(&mut self, mark: u32) {
@@ -76,86 +90,191 @@ impl Fingerprints {
     }
 }
 
-/// The rows of a row of blocks, and those that its pixels are compared with.
-struct Band {
-    /// Grey values of [`N_ROWS`] rows, one after the other; the first row of blocks begins at row [`RADIUS`].
-    values: Vec<f32>,
-    width: usize,
-    /// The plane's row at the start of the blocks; none before the first.
-    first: Option<usize>,
+/// What pixels are ordered by.
+trait Rank: Copy + Default + PartialOrd {}
+
+impl Rank for u16 {}
+impl Rank for f32 {}
+
+/// The last rows of a plane, in chunks; what lies behind the width means nothing.
+struct LastRows<R> {
+    n_chunks: usize,
+    /// A power of two.
+    n_rows: usize,
+    chunks: Vec<[R; CHUNK]>,
 }
 
-impl Band {
+impl<R: Rank> LastRows<R> {
+    fn new(n_rows: usize, width: usize) -> Self {
+        let n_chunks = width.div_ceil(CHUNK);
+        Self { n_chunks, n_rows, chunks: vec![[R::default(); CHUNK]; n_rows * n_chunks] }
+    }
+
+    fn row(&self, y: usize) -> &[[R; CHUNK]] {
+        &self.chunks[y % self.n_rows * self.n_chunks..][..self.n_chunks]
+    }
+
+    fn row_mut(&mut self, y: usize) -> &mut [[R; CHUNK]] {
+        &mut self.chunks[y % self.n_rows * self.n_chunks..][..self.n_chunks]
+    }
+
+    /// Row `y` to be written beside an earlier one.
+    fn row_and_earlier(&mut self, y: usize, n_before: usize) -> (&mut [[R; CHUNK]], &[[R; CHUNK]]) {
+        let [now, then] = [y, y.wrapping_sub(n_before)].map(|y| y % self.n_rows * self.n_chunks);
+        let (low, high) = self.chunks.split_at_mut(now.max(then));
+        let (low, high) = (&mut low[now.min(then)..][..self.n_chunks], &mut high[..self.n_chunks]);
+        if now < then { (low, high) } else { (high, low) }
+    }
+
+    /// The values of row `y` from `radius` before column `x` to `radius` behind it.
+    fn around(&self, [y, x]: [usize; 2], radius: usize) -> &[R] {
+        &self.row(y).as_flattened()[x - radius..=x + radius]
+    }
+}
+
+/// A window that moves down over the plane: its rows, and the highest value around each pixel.
+struct Window<R> {
+    width: usize,
+    ranks: LastRows<R>,
+    /// The highest in a row around each pixel.
+    highest: LastRows<R>,
+    /// Of that, the highest in 2, 4 and 8 rows up to a row.
+    highest_of: [LastRows<R>; 3],
+    scratch: Vec<R>,
+    /// Chunks of the row in the middle with a pixel that nothing in the window exceeds.
+    chunks: Vec<usize>,
+}
+
+impl<R: Rank> Window<R> {
     fn new(width: usize) -> Self {
-        Self { values: vec![0.0; N_ROWS * width], width, first: None }
-    }
-
-    /// Reads what is missing of the rows around `n` rows of blocks from `first` on.
-    fn move_to<T: Sample>(&mut self, rows: &Rows<'_, T>, first: usize, n: usize) {
-        let kept = match self.first {
-            Some(before) => N_ROWS - (first - before),
-            None => 0,
-        };
-        self.values.copy_within((N_ROWS - kept) * self.width.., 0);
-        for row in kept..2 * RADIUS + n {
-            let values = &mut self.values[row * self.width..][..self.width];
-            rows.read(first + row - RADIUS, ANY, values);
+        Self {
+            width,
+            ranks: LastRows::new(WINDOW.next_power_of_two(), width),
+            highest: LastRows::new(2, width),
+            highest_of: [4, 8, 8].map(|n_rows| LastRows::new(n_rows, width)),
+            scratch: vec![R::default(); width.next_multiple_of(CHUNK)],
+            chunks: Vec::with_capacity(width.div_ceil(CHUNK)),
         }
-        self.first = Some(first);
     }
 
-    fn row(&self, row: usize) -> &[f32] {
-        &self.values[row * self.width..][..self.width]
+    /// Takes in row `y` of the plane, which stands in `ranks`: the last one of the window.
+    fn move_to(&mut self, y: usize) {
+        let (ranks, highest) = (self.ranks.row(y).as_flattened(), self.highest.row_mut(y).as_flattened_mut());
+        higher(ranks, 1, &mut self.scratch);
+        higher(&self.scratch, 2, highest);
+        higher(highest, 4, &mut self.scratch);
+        // 13 are two overlapping eights
+        higher(&self.scratch, WINDOW - 8, &mut highest[RADIUS..]);
+        // what stands for rows before the first has no say: nobody looks at the window before it is full
+        let [of_2, of_4, of_8] = &mut self.highest_of;
+        let (of_2, of_2_earlier) = of_2.row_and_earlier(y, 2);
+        let (of_4, of_4_earlier) = of_4.row_and_earlier(y, 4);
+        let (of_8, of_8_earlier) = of_8.row_and_earlier(y, WINDOW - 8);
+        let (one, other) = (self.highest.row(y), self.highest.row(y.wrapping_sub(1)));
+        let middle = self.ranks.row(y.wrapping_sub(RADIUS));
+        self.chunks.clear();
+        highest_down(
+            [one, other, of_2_earlier, of_4_earlier, of_8_earlier],
+            [of_2, of_4, of_8],
+            middle,
+            &mut self.chunks,
+        );
     }
 
-    /// The highest value of each column in the `n` rows of the blocks.
-    fn highest_of_columns(&self, n: usize, highest: &mut [f32]) {
-        highest.copy_from_slice(self.row(RADIUS));
-        for row in RADIUS + 1..RADIUS + n {
-            for (highest, &value) in highest.iter_mut().zip(self.row(row)) {
-                *highest = if value > *highest { value } else { *highest };
+    /// Calls `visit` with row and column of each pixel of the middle row `y` that nothing in the window exceeds, the margins at
+    /// the sides left out.
+    fn for_each_highest(&self, y: usize, mut visit: impl FnMut([usize; 2])) {
+        let highest = self.highest_of[2].row(y + RADIUS);
+        let earlier = self.highest_of[2].row(y + RADIUS - (WINDOW - 8));
+        for &chunk in &self.chunks {
+            let highest = highest[chunk].iter().zip(&earlier[chunk]);
+            for (x, (rank, (a, b))) in self.ranks.row(y)[chunk].iter().zip(highest).enumerate() {
+                let x = chunk * CHUNK + x;
+                if rank >= a && rank >= b && (RADIUS..self.width - RADIUS).contains(&x) {
+                    visit([y, x]);
+                }
             }
         }
     }
+}
 
-    /// Row and column of the pixel of a block that is above all others within the radius, if there is one.
-    fn peak(&self, n: usize, highest: &[f32], columns: Range<usize>) -> Option<[usize; 2]> {
-        let mut best = columns.start;
-        for column in columns.start + 1..columns.end {
-            best = if highest[column] > highest[best] { column } else { best };
+/// Whether no other pixel in the window is as high.
+fn is_alone<R: Rank>(ranks: &LastRows<R>, [y, x]: [usize; 2]) -> bool {
+    let rank = ranks.around([y, x], 0)[0];
+    let around = (y - RADIUS..=y + RADIUS).flat_map(|y| ranks.around([y, x], RADIUS));
+    around.filter(|&&other| other >= rank).count() == 1
+}
+
+/// The higher of each value and the one `step` behind it, as far as there is one.
+#[multiversion::multiversion(targets("x86_64+avx2", "x86_64+sse4.1"))]
+fn higher<R: Rank>(values: &[R], step: usize, output: &mut [R]) {
+    for ((output, &a), &b) in output.iter_mut().zip(values).zip(&values[step..]) {
+        *output = if b > a { b } else { a };
+    }
+}
+
+/// From the highest values in the last row and the one before it, in the 2 rows before these, in the 4 before, and in 8, makes
+/// those of 2, 4, 8 and all rows, and notes the chunks where a value of the middle row is among the last.
+#[multiversion::multiversion(targets("x86_64+avx2", "x86_64+sse4.1"))]
+fn highest_down<R: Rank>(
+    known: [&[[R; CHUNK]]; 5],
+    made: [&mut [[R; CHUNK]]; 3],
+    middle: &[[R; CHUNK]],
+    chunks: &mut Vec<usize>,
+) {
+    for (chunk, middle) in middle.iter().enumerate() {
+        let mut highest = known[0][chunk];
+        for step in 0..4 {
+            let others = &known[step + 1][chunk];
+            for x in 0..CHUNK {
+                highest[x] = if others[x] > highest[x] { others[x] } else { highest[x] };
+            }
+            if step < 3 {
+                made[step][chunk] = highest;
+            }
         }
-        let value = highest[best];
-        let row = (RADIUS..RADIUS + n).find(|&row| self.row(row)[best] == value)?;
-        let is_lower = |row: usize| {
-            let row = &self.row(row)[best - RADIUS..=best + RADIUS];
-            row.iter().fold(true, |is_lower, &other| is_lower & (other < value))
-        };
-        let beside = &self.row(row)[best - RADIUS..=best + RADIUS];
-        let is_alone = beside.iter().filter(|&&other| other >= value).count() == 1;
-        // what lies farthest is not of the block, and decides soonest
-        let is_peak = is_alone && (1..=RADIUS).rev().all(|away| is_lower(row - away) && is_lower(row + away));
-        is_peak.then_some([row, best])
+        let mut any = false;
+        for x in 0..CHUNK {
+            any |= middle[x] == highest[x];
+        }
+        if any {
+            chunks.push(chunk);
+        }
     }
 }
 
 /// Which neighbours rise and which fall around a place, seen from its highest neighbour so that turning does not matter;
 /// `None` where that is not one pixel.
-fn fingerprint(band: &Band, [row, column]: [usize; 2]) -> Option<u32> {
-    let at = |(dy, dx): (i32, i32)| band.row((row as i32 + dy) as usize)[(column as i32 + dx) as usize];
+fn fingerprint<R: Rank>(ranks: &LastRows<R>, [y, x]: [usize; 2]) -> Option<u32> {
+    const CENTRE: i32 = PATCH_RADIUS as i32;
     const SIDES: [(i32, i32); 4] = [(-1, 0), (0, 1), (1, 0), (0, -1)];
-    let (ahead, side) = (0..4).map(|side| (at(SIDES[side]), side)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    let is_alone = (0..4).filter(|&other| at(SIDES[other]) == ahead).count() == 1;
-    let (right, left) = (SIDES[(side + 1) % 4], SIDES[(side + 3) % 4]);
-    if !is_alone || at(right) == at(left) {
+    let mut patch = [[R::default(); PATCH]; PATCH];
+    for (row, values) in patch.iter_mut().enumerate() {
+        values.copy_from_slice(ranks.around([y + row - PATCH_RADIUS, x], PATCH_RADIUS));
+    }
+    let at = |dy: i32, dx: i32| patch[(CENTRE + dy) as usize][(CENTRE + dx) as usize];
+    let beside = SIDES.map(|(dy, dx)| at(dy, dx));
+    let mut side = 0;
+    for other in 1..4 {
+        side = if beside[other] > beside[side] { other } else { side };
+    }
+    let is_alone = beside.iter().filter(|&&other| other == beside[side]).count() == 1;
+    let (right, left) = ((side + 1) % 4, (side + 3) % 4);
+    if !is_alone || beside[right] == beside[left] {
         return None;
     }
-    let (u, v) = (SIDES[side], if at(right) > at(left) { right } else { left });
-    let pixel = |i: i32, j: i32| at((i * u.0 + j * v.0, i * u.1 + j * v.1));
+    let (u, v) = (SIDES[side], SIDES[if beside[right] > beside[left] { right } else { left }]);
+    let mut turned = patch;
+    for i in -CENTRE..=CENTRE {
+        for j in -CENTRE..=CENTRE {
+            turned[(CENTRE + i) as usize][(CENTRE + j) as usize] = at(i * u.0 + j * v.0, i * u.1 + j * v.1);
+        }
+    }
     let mut bits = 0_u64;
-    for i in -PATCH_RADIUS..=PATCH_RADIUS {
-        for j in -PATCH_RADIUS..PATCH_RADIUS {
-            bits = bits << 1 | u64::from(pixel(i, j) < pixel(i, j + 1));
-            bits = bits << 1 | u64::from(pixel(j, i) < pixel(j + 1, i));
+    for i in 0..PATCH {
+        for j in 0..PATCH - 1 {
+            bits = bits << 1 | u64::from(turned[i][j] < turned[i][j + 1]);
+            bits = bits << 1 | u64::from(turned[j][i] < turned[j + 1][i]);
         }
     }
     Some(mixed(bits).min(NONE - 1))
@@ -172,7 +291,8 @@ fn mixed(bits: u64) -> u32 {
 
 /// Bytes that [`Fingerprints::of`] allocates for a plane of that width.
 pub(super) const fn scratch_bytes(width: usize) -> usize {
-    4 * width * (N_ROWS + 1)
+    // rows of ranks, of the highest, and scratch; whole chunks of each
+    size_of::<f32>() * width.next_multiple_of(CHUNK) * (16 + 2 + 4 + 8 + 8 + 1)
 }
 
 #[cfg(test)]
@@ -217,13 +337,14 @@ mod tests {
     /// The definition, pixel by pixel.
     fn plain(samples: &[u16], height: usize, width: usize) -> Fingerprints {
         let mut found = Fingerprints::default();
-        let values: Vec<f32> = samples.iter().map(|&sample| sample.into()).collect();
-        let band = Band { values, width, first: None };
+        let mut ranks = LastRows::new(height.next_power_of_two(), width);
+        for (y, row) in samples.chunks_exact(width).enumerate() {
+            ranks.row_mut(y).as_flattened_mut()[..width].copy_from_slice(row);
+        }
         for y in RADIUS..height.saturating_sub(RADIUS) {
             for x in RADIUS..width.saturating_sub(RADIUS) {
-                let around = (y - RADIUS..=y + RADIUS).flat_map(|y| &band.row(y)[x - RADIUS..=x + RADIUS]);
-                if around.filter(|&&other| other >= band.row(y)[x]).count() == 1
-                    && let Some(mark) = fingerprint(&band, [y, x])
+                if is_alone(&ranks, [y, x])
+                    && let Some(mark) = fingerprint(&ranks, [y, x])
                 {
                     found.insert(mark);
                 }

@@ -32,6 +32,7 @@ pub(super) fn details<T: Sample>(rows: &Rows<'_, T>, range: (f32, f32)) -> Detai
     let mut strip = vec![0.0; strip_height * rows.width];
     let mut low = vec![0.0; strip_height / 2 * (rows.width / 2)];
     let mut diagonals = vec![0.0; low.len()];
+    let (mut horizontals, mut verticals) = (vec![0.0; rows.width / 2], vec![0.0; rows.width / 2]);
     let mut finest = Vec::with_capacity(n_strips.min(n_strips_taken) * low.len());
     let mut energies = [[Energy::default(); 3]; N_SCALES];
     for taken in 0..n_strips.min(n_strips_taken) {
@@ -44,7 +45,7 @@ pub(super) fn details<T: Sample>(rows: &Rows<'_, T>, range: (f32, f32)) -> Detai
         for (scale, sums) in energies.iter_mut().enumerate() {
             let n_low = n / width.max(1) / 2 * (width / 2);
             let bands = Bands { low: &mut low[..n_low], diagonals: &mut diagonals[..n_low] };
-            transform(&strip[..n], width, bands, sums);
+            transform(&strip[..n], width, bands, [&mut horizontals, &mut verticals], sums);
             if scale == 0 {
                 // not negative: their bits ascend with them
                 finest.extend(diagonals.iter().map(|diagonal| diagonal.abs().to_bits()));
@@ -67,66 +68,69 @@ struct Bands<'a> {
     diagonals: &'a mut [f32],
 }
 
-/// Values that are added up side by side.
-const LANES: usize = 8;
-
-/// Splits rows of `width` values into the low band and the diagonal details, and adds up the squares of all details.
-fn transform(values: &[f32], width: usize, bands: Bands<'_>, sums: &mut [Energy; 3]) {
+/// Splits rows of `width` values into the low band and the diagonal details, and adds up the squares of all details. `others`
+/// is scratch of at least half the width each.
+fn transform(
+    values: &[f32],
+    width: usize,
+    bands: Bands<'_>,
+    [horizontals, verticals]: [&mut [f32]; 2],
+    sums: &mut [Energy; 3],
+) {
     let half_width = width / 2;
     if half_width == 0 {
         return;
     }
     let rows = values.chunks_exact(2 * width);
     let bands = bands.low.chunks_exact_mut(half_width).zip(bands.diagonals.chunks_exact_mut(half_width));
+    let (horizontals, verticals) = (&mut horizontals[..half_width], &mut verticals[..half_width]);
     for (rows, (low, diagonals)) in rows.zip(bands) {
-        let (top, bottom) = rows.split_at(width);
-        let mut squares = [[0.0_f32; LANES]; 3];
-        let (top, bottom) = (top.chunks(2 * LANES), bottom.chunks(2 * LANES));
-        let outputs = low.chunks_mut(LANES).zip(diagonals.chunks_mut(LANES));
-        for ((top, bottom), (low, diagonals)) in top.zip(bottom).zip(outputs) {
-            match (
-                top.first_chunk(),
-                bottom.first_chunk(),
-                low.first_chunk_mut(),
-                diagonals.first_chunk_mut(),
-            ) {
-                (Some(top), Some(bottom), Some(low), Some(diagonals)) => {
-                    details_of([top, bottom], [low, diagonals], &mut squares);
-                }
-                _ => {
-                    let mut padded = [[0.0; 2 * LANES], [0.0; 2 * LANES]];
-                    let n = low.len();
-                    padded[0][..2 * n].copy_from_slice(&top[..2 * n]);
-                    padded[1][..2 * n].copy_from_slice(&bottom[..2 * n]);
-                    let mut outputs = [[0.0; LANES]; 2];
-                    let [low_out, diagonals_out] = &mut outputs;
-                    details_of([&padded[0], &padded[1]], [low_out, diagonals_out], &mut squares);
-                    low.copy_from_slice(&low_out[..n]);
-                    diagonals.copy_from_slice(&diagonals_out[..n]);
-                }
-            }
-        }
-        for (sum, squares) in sums.iter_mut().zip(squares) {
-            sum.add(squares.iter().map(|&square| f64::from(square)).sum(), half_width);
+        split(rows.split_at(width), low, [horizontals, verticals, diagonals]);
+        for (sum, details) in sums.iter_mut().zip([&*horizontals, &*verticals, &*diagonals]) {
+            sum.add(sum_of_squares(details), half_width);
         }
     }
 }
 
-/// Blocks of two by two values side by side.
-fn details_of(
-    [top, bottom]: [&[f32; 2 * LANES]; 2],
-    [low, diagonals]: [&mut [f32; LANES]; 2],
-    squares: &mut [[f32; LANES]; 3],
+/// Splits two rows, in blocks of two by two values.
+#[multiversion::multiversion(targets("x86_64+avx2", "x86_64+sse4.1"))]
+fn split(
+    (top, bottom): (&[f32], &[f32]),
+    low: &mut [f32],
+    [horizontals, verticals, diagonals]: [&mut [f32]; 3],
 ) {
-    for x in 0..LANES {
+    let n = low.len();
+    let (top, bottom) = (&top[..2 * n], &bottom[..2 * n]);
+    let (horizontals, verticals) = (&mut horizontals[..n], &mut verticals[..n]);
+    let diagonals = &mut diagonals[..n];
+    for x in 0..n {
         let [a, b, c, d] = [top[2 * x], top[2 * x + 1], bottom[2 * x], bottom[2 * x + 1]];
-        let details = [(a - b + c - d) / 2.0, (a + b - c - d) / 2.0, (a - b - c + d) / 2.0];
-        for (squares, detail) in squares.iter_mut().zip(details) {
-            squares[x] += detail * detail;
-        }
-        diagonals[x] = details[2];
         low[x] = (a + b + c + d) / 2.0;
+        horizontals[x] = (a - b + c - d) / 2.0;
+        verticals[x] = (a + b - c - d) / 2.0;
+        diagonals[x] = (a - b - c + d) / 2.0;
     }
+}
+
+/// Adds up squares in lanes, side by side.
+#[multiversion::multiversion(targets("x86_64+avx2", "x86_64+sse4.1"))]
+fn sum_of_squares(values: &[f32]) -> f64 {
+    const LANES: usize = 8;
+    let mut squares = [0.0_f32; LANES];
+    let mut chunks = values.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for lane in 0..LANES {
+            squares[lane] += chunk[lane] * chunk[lane];
+        }
+    }
+    for (square, value) in squares.iter_mut().zip(chunks.remainder()) {
+        *square += value * value;
+    }
+    let mut sum = 0.0;
+    for square in squares {
+        sum += f64::from(square);
+    }
+    sum
 }
 
 #[derive(Clone, Copy, Default)]

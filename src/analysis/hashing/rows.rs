@@ -99,11 +99,7 @@ impl<'a, T: Sample> Rows<'a, T> {
     pub(in crate::analysis) fn read(&self, y: usize, (low, high): (f32, f32), values: &mut [f32]) {
         let samples = self.samples(y);
         match self.n_samples {
-            1 => {
-                for (value, sample) in values.iter_mut().zip(samples) {
-                    *value = sample.value().max(low).min(high);
-                }
-            }
+            1 => read_plain(samples, (low, high), values),
             2 => {
                 for (value, pair) in values.iter_mut().zip(samples.chunks_exact(2)) {
                     *value = pair[0].value().max(low).min(high);
@@ -116,5 +112,12 @@ impl<'a, T: Sample> Rows<'a, T> {
                 }
             }
         }
+    }
+}
+
+#[multiversion::multiversion(targets("x86_64+avx2", "x86_64+sse4.1"))]
+fn read_plain<T: Sample>(samples: &[T], (low, high): (f32, f32), values: &mut [f32]) {
+    for (value, sample) in values.iter_mut().zip(samples) {
+        *value = sample.value().max(low).min(high);
     }
 }
