@@ -159,7 +159,7 @@ pub async fn run_generation(
     line.stage(settler, seen_in, settled_out, LOOKS_AT_ONCE);
     line.stage(decoder, settled_in, decoded_out, pool.n_places + CONFIRMATIONS_AT_ONCE);
     line.stage(segmenter, decoded_in, segmented_out, n_threads + 1);
-    line.stage(hasher, segmented_in, hashed_out, n_threads);
+    line.stage(hasher, segmented_in, hashed_out, n_threads + 1);
     line.stage(verifier, hashed_in, verified_out, n_threads);
     line.stage(registrar, verified_in, registered_out, n_threads);
     line.last_stage(reporter, registered_in, COMMITS_AT_ONCE);

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::tail::{Disk, Tail, TailError};
 use crate::store::{LedgerError, LedgerHandle, LedgerReader, Reply};
 
 /// Longest wait for the ledger at the end.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
+
+/// How long a line waits for others, so that they are synced together.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// What the report writer tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +161,7 @@ impl Worker {
                     // the sender of the waker lives as long as the ledger, so this ends with a request
                     if let Ok(request) = self.receiver.recv() {
                         self.take(request);
+                        self.gather();
                     }
                 }
                 Err(error) if error.is_full() && !self.is_stopping => {
@@ -177,6 +181,17 @@ impl Worker {
             }
             while let Ok(request) = self.receiver.try_recv() {
                 self.take(request);
+            }
+        }
+    }
+
+    /// Lets more lines come, unless somebody waits for them.
+    fn gather(&mut self) {
+        let end = Instant::now() + GATHER;
+        while self.flushes.is_empty() && !self.is_stopping {
+            match self.receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(request) => self.take(request),
+                Err(_) => return,
             }
         }
     }

@@ -269,6 +269,9 @@ impl Bookkeeping {
         ticket: &Ticket,
         parts: Vec<Part>,
     ) -> Result<(), StageError> {
+        if parts.is_empty() && claim.claim == 1 {
+            return Ok(());
+        }
         let tables = self.tables.clone();
         let remove = move || match claim.claim {
             1 => tables.remove(&parts),
