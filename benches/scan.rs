@@ -1,7 +1,7 @@
 //! How fast copies are looked for: `cargo bench --bench scan` draws 10,000 frames of 512 x 512 pixels of 16 bits, no two alike, in
 //! thirds as TIFF, deflated TIFF and ND2, and sets `scopewatch scan --only hash` beside what cannot be avoided (read, decode,
 //! digest, one pass over the pixels, on one core) and beside `image_hasher` with the same decoder; everything in the page
-//! cache. `scan write FOLDER N` only draws, for `scripts/bench_scan.py`.
+//! cache. `scan write FOLDER N` only draws and `scan table FOLDER` only measures, for `scripts/bench_scan.py`.
 //!
 //! Times are the clock's and the CPU's (user and system, of all threads).
 
@@ -27,6 +27,8 @@ use scopewatch::units::SampleType;
 const N_FRAMES: usize = 10_000;
 /// Folders of the frames: one format each.
 const FORMATS: [&str; 3] = ["tiff", "deflate", "nd2"];
+/// Threads that a scan may compute on.
+const WORKERS: [usize; 2] = [1, 2];
 /// Memory that a scan is given, in MB of 2^20 bytes.
 const MEMORY_MB: &str = "32";
 
@@ -35,32 +37,40 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["write", folder, n] => write_frames(Path::new(folder), n.parse()?),
-        [n] => print_table(n.parse()?),
-        _ => print_table(N_FRAMES),
+        ["table", folder] => print_table(Path::new(folder)),
+        [n] => draw_and_print(n.parse()?),
+        _ => draw_and_print(N_FRAMES),
     }
 }
 
-fn print_table(n: usize) -> Result<(), Box<dyn Error>> {
+fn draw_and_print(n: usize) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    let frames = folder.path().join("frames");
-    write_frames(&frames, n)?;
-    println!("{n} frames of 512 x 512 pixels of 16 bits, {} MB", bytes_below(&frames)? >> 20);
+    write_frames(folder.path(), n)?;
+    print_table(folder.path())
+}
+
+fn print_table(frames: &Path) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    println!("frames of 512 x 512 pixels of 16 bits, {} MB", bytes_below(frames)? >> 20);
+    let (mut n, mut floors) = (0, Time::default());
     for format in FORMATS {
         let files = files_below(&frames.join(format))?;
         let floor = timed(|| files.iter().try_for_each(|file| read_once(file)))?;
         let hashed = timed(|| files.iter().try_for_each(|file| hash_as_peer(file)))?;
-        let scan = Scan::of(&frames.join(format), folder.path(), 1)?;
         println!("{format}, {} files", files.len());
         line("read, decode, digest, one pass", files.len(), floor);
         line("image_hasher, Gradient 16 x 16", files.len(), hashed);
-        line("scan --only hash --workers 1", files.len(), scan.time);
-        let share = |of: fn(&Time) -> Duration| of(&floor).as_secs_f64() / of(&scan.time).as_secs_f64();
-        println!("  floor / scan: clock {:.2}, CPU {:.2}", share(|time| time.wall), share(|time| time.cpu));
+        for workers in WORKERS {
+            Scan::of(&frames.join(format), folder.path(), workers)?.print((files.len(), workers), floor);
+        }
+        n += files.len();
+        floors = Time { wall: floors.wall + floor.wall, cpu: floors.cpu + floor.cpu };
     }
     println!("all formats");
-    for workers in [1, 2] {
-        let scan = Scan::of(&frames, folder.path(), workers)?;
-        line(&format!("scan --only hash --workers {workers}"), n, scan.time);
+    line("read, decode, digest, one pass", n, floors);
+    for workers in WORKERS {
+        let scan = Scan::of(frames, folder.path(), workers)?;
+        scan.print((n, workers), floors);
         println!("  peak resident memory {:.1} MB with --memory-mb {MEMORY_MB}", scan.peak_mb);
         println!("  {} pairs said to be duplicates of {n} different frames", scan.n_pairs);
     }
@@ -160,7 +170,7 @@ fn hash_as_peer(file: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// What something took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Time {
     wall: Duration,
     cpu: Duration,
@@ -199,6 +209,12 @@ impl Scan {
         }
         let peak_mb = summary["peak_rss_mb"].as_f64().ok_or("no peak of memory")?;
         Ok(Self { time, peak_mb, n_pairs: summary["pairs"].as_u64().ok_or("no number of pairs")? })
+    }
+
+    fn print(&self, (n, workers): (usize, usize), floor: Time) {
+        line(&format!("scan --only hash --workers {workers}"), n, self.time);
+        let share = |of: fn(&Time) -> Duration| of(&floor).as_secs_f64() / of(&self.time).as_secs_f64();
+        println!("  floor / scan: clock {:.2}, CPU {:.2}", share(|time| time.wall), share(|time| time.cpu));
     }
 }
 
