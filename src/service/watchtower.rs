@@ -73,6 +73,8 @@ pub struct Status {
     pub resident_bytes: [u64; 2],
     /// Threads that compute.
     pub n_workers: usize,
+    /// How long they computed, all together, in seconds.
+    pub workers_busy_s: f64,
 }
 
 /// A file that was given up waiting for; it is taken up once it changes.
@@ -116,6 +118,7 @@ impl Watchtower {
     /// How the service stands now. Reads the ledger: call it off the runtime's workers.
     pub fn status(&self) -> Status {
         let view = self.view();
+        let cpu = self.resources.cpu.snapshot();
         let (n_waiting, waiting) = view.waiting.snapshot(20);
         let ResidentMemory { now_bytes, peak_bytes } = process::resident_memory();
         let read = LedgerReader::open(&self.resources.state_dir)
@@ -144,7 +147,8 @@ impl Watchtower {
             verification: self.resources.verification.snapshot(),
             memory: self.resources.budget.snapshot(),
             resident_bytes: [now_bytes, peak_bytes],
-            n_workers: self.resources.cpu.snapshot().n_threads,
+            n_workers: cpu.n_threads,
+            workers_busy_s: cpu.busy_s,
         }
     }
 
@@ -165,6 +169,11 @@ impl Watchtower {
     /// What this run has done so far.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
+    }
+
+    /// What every stage has done so far.
+    pub fn stages(&self) -> Vec<StageSnapshot> {
+        self.resources.statistics.snapshot()
     }
 
     /// Counts the files that a walk will hand out, beside the work, so that a progress bar knows its length.

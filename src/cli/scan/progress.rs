@@ -6,7 +6,12 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::oneshot;
 
+use crate::actor::{Stage, StageSnapshot};
 use crate::service::Watchtower;
+use crate::stages::decoder::Decoder;
+use crate::stages::hasher::Hasher;
+use crate::stages::segmenter::Segmenter;
+use crate::stages::verifier::Verifier;
 
 /// The bar, where stderr is a terminal.
 pub(super) fn bar() -> Option<ProgressBar> {
@@ -34,7 +39,7 @@ pub(super) async fn show(watchtower: Watchtower, total: oneshot::Receiver<u64>, 
         let done = watchtower.progress().snapshot();
         let files = done.files_done + done.files_unchanged + done.files_rejected;
         drawn.set_position(files);
-        drawn.set_message(format!("{} planes", done.planes_done));
+        drawn.set_message(stages(&watchtower.stages(), done.planes_done));
         if bar.is_none() && logged.elapsed() >= Duration::from_secs(10) {
             logged = tokio::time::Instant::now();
             tracing::info!(
@@ -46,4 +51,14 @@ pub(super) async fn show(watchtower: Watchtower, total: oneshot::Receiver<u64>, 
             );
         }
     }
+}
+
+/// How many planes have come through each step.
+fn stages(stages: &[StageSnapshot], n_written: u64) -> String {
+    let n_out = |name: &str| stages.iter().find(|stage| stage.name == name).map_or(0, |stage| stage.n_out);
+    let [read, segmented, hashed, verified] =
+        [Decoder::NAME, Segmenter::NAME, Hasher::NAME, Verifier::NAME].map(n_out);
+    format!(
+        "planes: {read} read, {segmented} segmented, {hashed} hashed, {verified} verified, {n_written} written"
+    )
 }

@@ -43,6 +43,7 @@ pub(super) fn summary(status: &Status, counts: &Counts, finished: Finished, inte
         "budget_mb": mb(status.memory.budget),
         "budget_peak_mb": mb(status.memory.used_max),
         "workers": status.n_workers,
+        "efficiency": status.workers_busy_s / (wall_s * status.n_workers.max(1) as f64),
         "unreadable": status.roots.iter().flat_map(|root| root.refusals.clone()).collect::<Vec<_>>(),
         "stages": status.stages,
         "verification": status.verification,
@@ -53,12 +54,13 @@ pub(super) fn summary(status: &Status, counts: &Counts, finished: Finished, inte
 pub(super) fn to_text(summary: &Value, rejected: &[String], output: &Path) -> String {
     let number = |key: &str| summary[key].as_f64().unwrap_or(0.0);
     let mut text = format!(
-        "{} files, {} planes in {:.1} s ({:.1} planes/s, {} workers); {} files were known already\n",
+        "{} files, {} planes in {:.1} s ({:.1} planes/s, {} workers busy for {:.0} % of it); {} files were known already\n",
         summary["files"],
         summary["planes"],
         number("wall_s"),
         number("planes_per_s"),
         summary["workers"],
+        100.0 * number("efficiency"),
         summary["files_known"],
     );
     text += &format!("{} files and {} planes rejected", summary["rejected"], summary["planes_rejected"]);
