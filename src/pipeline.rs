@@ -12,6 +12,7 @@ use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::decoder::{self, Decoder};
 use crate::stages::hasher::Hasher;
 use crate::stages::pause::PauseSwitch;
+use crate::stages::reading::ReadGate;
 use crate::stages::registrar::Registrar;
 use crate::stages::reporter::{self, Reporter};
 use crate::stages::segmenter::{self, Segmenter};
@@ -74,6 +75,8 @@ pub struct Resources {
     pub space: SpaceGate,
     /// The gate that an operator shuts.
     pub pause: PauseSwitch,
+    /// The gate that holds back reading while others need the disks.
+    pub reading: ReadGate,
     /// Files that are in work.
     pub in_work: InWork,
     /// Where to look sooner.
@@ -121,7 +124,7 @@ pub async fn run_generation(
         plan.settler,
         shared.books.clone(),
         shared.io.clone(),
-        shared.pause.clone(),
+        (shared.pause.clone(), shared.reading.clone()),
         generation.drain.clone(),
     );
     let pools = (shared.cpu.clone(), shared.io.clone());
@@ -129,7 +132,7 @@ pub async fn run_generation(
         plan.decoder,
         shared.books.clone(),
         (shared.budget, pools.clone()),
-        (shared.space.clone(), shared.pause),
+        (shared.space.clone(), shared.pause, shared.reading),
         generation.drain.clone(),
     );
     let segmenter =

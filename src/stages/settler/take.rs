@@ -14,6 +14,7 @@ use crate::messages::{FileContext, SettledFile, Ticket};
 use crate::paths::FileStat;
 use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::figures;
+use crate::stages::reading::ReadGate;
 use crate::store::{
     Alert, ClaimedPlane, FileClaim, FileExtension, FileState, GrowthNote, LedgerError, PlaneClaim,
     PlaneState, Probe,
@@ -33,6 +34,7 @@ pub(super) struct LookJob {
     pub(super) books: Bookkeeping,
     pub(super) io: IoPool,
     pub(super) waiting: Waiting,
+    pub(super) reading: ReadGate,
     pub(super) ticket: Ticket,
     pub(super) number: u64,
 }
@@ -50,6 +52,9 @@ impl LookJob {
         }
         let n_fresh = fresh.as_ref().map_or(0, |fresh| fresh.container.planes().len());
         let is_taken = n_fresh > 0 || growth.as_ref().is_some_and(|growth| growth.taken.is_some());
+        if let Some(stat) = look.stat() {
+            self.reading.saw(self.ticket.root.id, stat, under_look.last_seen.0);
+        }
         let now = Instant::now();
         let verdict = under_look.with_candidate(|file| {
             if rewritten.is_some() {
@@ -105,9 +110,9 @@ impl LookJob {
         let growth = under_look.growth.take();
         let look = move || {
             let path = ticket.absolute_path();
-            let Settings { limits, growing, once, .. } = &*settings;
+            let Settings { limits, growing, once, drops_cache, .. } = &*settings;
             let unfinished = growth.as_ref().and_then(|growth| growth.unfinished.as_ref());
-            let look = gates::look(&path, (at_rest, unfinished), *once, limits);
+            let look = gates::look(&path, (at_rest, unfinished), (*once, *drops_cache), limits);
             let order =
                 Order { ticket: &ticket, path: &path, limits, settings: growing, books: &books, last_seen };
             let (look, stands) = order.in_doubt(look, growth.as_ref())?;
