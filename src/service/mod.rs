@@ -4,6 +4,8 @@ mod heartbeat;
 mod orders;
 mod plan;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod vitals;
 mod watchtower;
 
