@@ -163,7 +163,8 @@ fn failing_disk() {
     world.drop_one(LASTING);
     let (mut n_faults, mut n_ended) = (0, 0);
     for _ in trial.rounds(12) {
-        let number = 4 + world.below(8);
+        // the third sync is the first after planes were begun
+        let number = trial.short_or_long(3, 2 + world.below(4));
         n_ended += u64::from(one_io_error(&world, CALLS[0].0, &format!("error=EIO:when={number}+")));
         n_faults += 1;
         if n_faults % 16 == 0 {
