@@ -217,19 +217,19 @@ impl Bookkeeping {
     /// The same of a file as a whole. The process counts how often; the ledger keeps the reasons.
     async fn fail_file(&self, ticket: &Ticket, reason: String, for_good: bool) -> Result<(), StageError> {
         let key = (ticket.root.id, (*ticket.path).clone());
-        let is_dead = if for_good {
-            // nothing is wrong with planes that are listed: the file is taken up again
-            ticket.claim.is_none()
-        } else {
+        let n_failed = (!for_good).then(|| {
             let mut n_failed = self.failed_files.entry(key.clone()).or_insert(0);
             *n_failed += 1;
-            *n_failed >= self.attempts_max
-        };
-        if is_dead {
+            *n_failed
+        });
+        // for good: nothing is wrong with planes that are listed, the file is taken up again
+        if n_failed.map_or(ticket.claim.is_none(), |n_failed| n_failed >= self.attempts_max) {
             self.failed_files.remove(&key);
             warn!(file = %ticket, reason, "rejected");
             return self.reject_file(ticket, "failed", reason).await;
         }
+        let number = n_failed.map_or_else(String::new, |n| format!("attempt {n} of {}: ", self.attempts_max));
+        let reason = format!("{number}{reason}");
         warn!(file = %ticket, reason, "failed, to be taken up again");
         match ticket.claim {
             Some(claim) => self.ask(|ledger, reply| ledger.reopen_file(claim, reason, reply)).await,
