@@ -429,7 +429,7 @@ mod tests {
         assert_eq!((snapshot.limited_by, snapshot.n_roots_arriving), (Some(LimitedBy::Arriving), 1));
         assert_eq!(snapshot.bytes_per_s_max, Some(10 << 20));
         check_seconds(world.read(1, 50, false).await, 4.75);
-        check_seconds(world.read(2, 100, false).await, 1.0);
+        check_seconds(world.read(2, 100, false).await, 0.775);
         tokio::time::advance(ARRIVING_FOR).await;
         assert_eq!(world.gate.snapshot().limited_by, Some(LimitedBy::Setting));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

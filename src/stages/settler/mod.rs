@@ -228,16 +228,19 @@ impl Settler {
         while let Some(number) = self.waiting.next_due(Instant::now()) {
             let ticket = self.waiting.lock().candidates.get(&number).map(|observed| observed.ticket.clone());
             let Some(ticket) = ticket else { continue };
+            let network = self.settings.network_roots.contains(&ticket.root.id);
+            let patience = if network { self.settings.patience_network } else { self.settings.patience };
+            // from here on it is no candidate any more unless the look puts it back, whatever becomes of the job
+            let Some(under_look) = self.waiting.begin_look(number, patience) else { continue };
             let job = LookJob {
                 settings: self.settings.clone(),
                 books: self.books.clone(),
                 io: self.io.clone(),
-                waiting: self.waiting.clone(),
                 reading: self.reading.clone(),
                 ticket: ticket.clone(),
-                number,
+                patience,
             };
-            out.send_when(ticket, job.run()).await?;
+            out.send_when(ticket, job.run(under_look)).await?;
         }
         Ok(())
     }

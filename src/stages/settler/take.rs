@@ -23,7 +23,7 @@ use crate::store::{
 use super::candidate::{Note, Verdict};
 use super::gates::{self, Whole};
 use super::growth::{Fresh, Growth, Order, Seen, Taken};
-use super::{Settings, UnderLook, Waiting};
+use super::{Patience, Settings, UnderLook};
 
 /// The time between two looks at a file that was given up although planes of it are done.
 const GIVEN_UP_INTERVAL: Duration = Duration::from_secs(5);
@@ -33,17 +33,13 @@ pub(super) struct LookJob {
     pub(super) settings: Arc<Settings>,
     pub(super) books: Bookkeeping,
     pub(super) io: IoPool,
-    pub(super) waiting: Waiting,
     pub(super) reading: ReadGate,
     pub(super) ticket: Ticket,
-    pub(super) number: u64,
+    pub(super) patience: Patience,
 }
 
 impl LookJob {
-    pub(super) async fn run(self) -> Result<Option<SettledFile>, StageError> {
-        let network = self.settings.network_roots.contains(&self.ticket.root.id);
-        let patience = if network { self.settings.patience_network } else { self.settings.patience };
-        let Some(mut under_look) = self.waiting.begin_look(self.number, patience) else { return Ok(None) };
+    pub(super) async fn run(self, mut under_look: UnderLook) -> Result<Option<SettledFile>, StageError> {
         let Seen { look, mut growth, fresh, n_written, only_grew, remark, rewritten, stands, probes } =
             self.look(&mut under_look).await?;
         if let Some(claim) = rewritten {
@@ -64,7 +60,7 @@ impl LookJob {
                 file.planes_came((n_written, n_fresh), now);
             }
             file.set_remark(remark);
-            file.judge(look, now, patience)
+            file.judge(look, now, self.patience)
         });
         let verdict = match verdict {
             Some(Verdict::Reject(stat, _, reason)) if stands => {
