@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Tries to break the promises for a longer time: the release binary, files, faults, and a model of what must come of it.
-#   scripts/torture.sh [--seed N] [--seconds N] [--rounds N] [--table FILE] [KIND...]
-# KIND is a test of tests/it/torture: kills terms halts vanishing_root burst slow_writers soak full_disk remounts io_errors;
-# default: all of them, one after the other. full_disk and remounts need root, io_errors needs strace.
-# --rounds ends a trial before its time; --table writes the figures of `soak` as comma-separated values.
+#   scripts/torture.sh [--seed N] [--seconds N] [--rounds N] [--from N] [--table FILE] [KIND...]
+# KIND is a test of tests/it/torture: kills terms halts vanishing_root burst slow_writers soak full_disk remounts io_errors
+# failing_disk; default: all of them, one after the other. full_disk and remounts need root, io_errors needs strace.
+# --rounds ends a trial before its time, --from skips the first rounds of io_errors; --table writes the figures of `soak` as comma-separated values.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
@@ -14,6 +14,7 @@ while [ $# -gt 0 ]; do
     case "$1" in
         --seed) SCOPEWATCH_TORTURE_SEED=$2; shift 2 ;;
         --seconds) SCOPEWATCH_TORTURE_SECONDS=$2; shift 2 ;;
+        --from) export SCOPEWATCH_TORTURE_FROM=$2; shift 2 ;;
         --rounds) export SCOPEWATCH_TORTURE_ROUNDS=$2; shift 2 ;;
         --table) SCOPEWATCH_TORTURE_TABLE=$(realpath -m "$2"); export SCOPEWATCH_TORTURE_TABLE; shift 2 ;;
         -h|--help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
@@ -22,7 +23,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 [ ${#kinds[@]} -gt 0 ] ||
-    kinds=(kills terms halts vanishing_root burst slow_writers soak full_disk remounts io_errors)
+    kinds=(kills terms halts vanishing_root burst slow_writers soak full_disk remounts io_errors failing_disk)
 
 cargo build --release --locked
 SCOPEWATCH_BINARY=${SCOPEWATCH_BINARY:-$PWD/target/release/scopewatch}

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use crate::actor::{Assembly, ByteBudget, CpuPool, Generation, IoPool, Statistics, mailbox, rejections};
 use crate::messages::{InWork, Ticket};
@@ -12,6 +13,7 @@ use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::decoder::{self, Decoder};
 use crate::stages::hasher::Hasher;
 use crate::stages::pause::PauseSwitch;
+use crate::stages::reading::ReadGate;
 use crate::stages::registrar::Registrar;
 use crate::stages::reporter::{self, Reporter};
 use crate::stages::segmenter::{self, Segmenter};
@@ -35,6 +37,8 @@ const COMMITS_AT_ONCE: usize = 128;
 const CONFIRMATIONS_AT_ONCE: usize = 32;
 /// Files that may be looked at or claimed at once.
 const LOOKS_AT_ONCE: usize = 32;
+/// How long a job of an earlier generation may hold the last thread that computes.
+const THREAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How the stages are set, for every generation alike.
 #[derive(Debug, Clone)]
@@ -74,6 +78,8 @@ pub struct Resources {
     pub space: SpaceGate,
     /// The gate that an operator shuts.
     pub pause: PauseSwitch,
+    /// The gate that holds back reading while others need the disks.
+    pub reading: ReadGate,
     /// Files that are in work.
     pub in_work: InWork,
     /// Where to look sooner.
@@ -108,6 +114,9 @@ pub async fn run_generation(
         // reads that hang cannot be ended from here: only a new process gets its threads back
         return Err("every I/O thread hangs in work of an earlier generation".to_owned());
     }
+    if tokio::time::timeout(THREAD_PATIENCE, shared.cpu.run(|_| ())).await.is_err() {
+        return Err("every computing thread hangs in work of an earlier generation".to_owned());
+    }
     let reader = || LedgerReader::open(&shared.state_dir).map_err(|error| error.to_string());
     let roots: HashMap<_, _> =
         plan.watcher.roots.iter().map(|watched| (watched.root.id, watched.root.path.clone())).collect();
@@ -121,7 +130,7 @@ pub async fn run_generation(
         plan.settler,
         shared.books.clone(),
         shared.io.clone(),
-        shared.pause.clone(),
+        (shared.pause.clone(), shared.reading.clone()),
         generation.drain.clone(),
     );
     let pools = (shared.cpu.clone(), shared.io.clone());
@@ -129,7 +138,7 @@ pub async fn run_generation(
         plan.decoder,
         shared.books.clone(),
         (shared.budget, pools.clone()),
-        (shared.space.clone(), shared.pause),
+        (shared.space.clone(), shared.pause, shared.reading),
         generation.drain.clone(),
     );
     let segmenter =
@@ -153,6 +162,7 @@ pub async fn run_generation(
     let (verified_out, verified_in) = mailbox(RECORDS_MAX);
     let (registered_out, registered_in) = mailbox(RECORDS_MAX);
     let (rejection_out, rejection_in) = rejections::<Ticket>();
+    let suspect = rejection_in.suspect();
 
     let mut line = Assembly::new(&shared.statistics, rejection_out);
     line.task(watcher::NAME, |counters| watcher.run(seen_out, generation.drain, counters));
@@ -163,8 +173,12 @@ pub async fn run_generation(
     line.stage(verifier, hashed_in, verified_out, n_threads);
     line.stage(registrar, verified_in, registered_out, n_threads);
     line.last_stage(reporter, registered_in, COMMITS_AT_ONCE);
-    line.task("rejections", |_| reporter::take_rejections(rejection_in, shared.books));
-    line.run(&generation.abort).await.map_err(|error| error.to_string())
+    line.task("rejections", |_| reporter::take_rejections(rejection_in, shared.books.clone()));
+    let ended = line.run(&generation.abort).await.map_err(|error| error.to_string());
+    if let Some(rejection) = suspect.take() {
+        reporter::write_rejection(rejection, shared.books).await.map_err(|error| error.to_string())?;
+    }
+    ended
 }
 
 /// The stages that know what the ledger holds, loaded after everything that an earlier generation left on its way there.
@@ -182,7 +196,6 @@ fn load(
 mod tests {
     use std::num::NonZeroUsize;
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use super::*;
     use crate::analysis::hashing::PixelDigest;

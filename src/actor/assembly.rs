@@ -210,9 +210,9 @@ impl<L: Send + 'static> Assembly<L> {
         self.statistics.add(Arc::clone(&counters));
         let rejections =
             self.rejections.clone().expect("only `run` takes it, and that consumes the assembly");
-        let (out, forwarder) = outbox(gates.clone(), &counters, &self.tracker, output, rejections);
+        let (out, forwarder) = outbox(gates.clone(), &counters, &self.tracker, output, rejections.clone());
         let forwarder = AbortOnDropHandle::new(self.tracker.spawn(forwarder.run()));
-        let runner = Runner { stage, input, out, counters: Arc::clone(&counters), forwarder };
+        let runner = Runner { stage, input, out, counters: Arc::clone(&counters), rejections, forwarder };
         self.add_member(S::NAME, async move {
             runner.run().await.map_err(|failure| match failure {
                 StageFailure::OutputClosed => AssemblyError::OutputClosed { name: S::NAME },

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub struct StageCounters {
     n_bytes: AtomicU64,
     n_in_flight: AtomicUsize,
     work_ns: AtomicU64,
+    is_hung: AtomicBool,
     clock: Mutex<Clock>,
 }
 
@@ -47,6 +48,7 @@ impl StageCounters {
             n_bytes: AtomicU64::new(0),
             n_in_flight: AtomicUsize::new(0),
             work_ns: AtomicU64::new(0),
+            is_hung: AtomicBool::new(false),
             clock: Mutex::new(Clock::new(Instant::now())),
         })
     }
@@ -174,6 +176,15 @@ impl StageCounters {
         let clock = lock(&self.clock);
         let is_working = clock.n_running > clock.protected.len() && clock.n_waiting_output == 0;
         (clock.is_alive && is_working).then(|| clock.progress_at.elapsed())
+    }
+
+    /// Notes that the stage was found to hang, so that what it has in hand then is known.
+    pub(super) fn set_hung(&self) {
+        self.is_hung.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_hung(&self) -> bool {
+        self.is_hung.load(Ordering::Relaxed)
     }
 
     /// Lets the clock catch up, then changes what it counts; every change is progress.

@@ -17,6 +17,8 @@ mod mailbox;
 mod memory;
 mod outbox;
 mod permits;
+#[cfg(test)]
+pub(crate) mod planted;
 mod rejections;
 mod runner;
 mod stage;
@@ -35,7 +37,7 @@ pub use mailbox::{Closed, Mailbox, MailboxSender, QueueSnapshot, TrySendError, m
 pub use memory::{ByteBudget, ByteBudgetSnapshot, BytePermit, Charged, OverBudget};
 pub use outbox::Outbox;
 pub use permits::Permits;
-pub use rejections::{Backlog, Rejection, RejectionSender, Rejections, rejections};
+pub use rejections::{Backlog, Rejection, RejectionSender, Rejections, Suspect, rejections};
 pub use stage::{Stage, StageError, StageOutbox, TicketOf, Traceable};
 pub use state::{State, StateReader};
 pub use statistics::{StageSnapshot, Stall, Statistics};

@@ -4,17 +4,20 @@
 //! each, and passes its result on. At most N jobs run (the permits), and at most 2 N places are taken, so that one
 //! slow job lets the others run ahead, but not without bound.
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
+use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::counters::{FlightGuard, StageCounters};
 use super::job::panic_message;
 use super::mailbox::{Closed, MailboxSender, TrySendError};
 use super::permits::{Permit, Permits};
-use super::rejections::{Rejection, RejectionSender};
+use super::rejections::{InHand, Rejection, RejectionSender};
 use super::runner::StageFailure;
 use super::stage::StageError;
 
@@ -30,7 +33,7 @@ pub struct Outbox<O, K> {
     tracker: TaskTracker,
 }
 
-impl<O: Send + 'static, K> Outbox<O, K> {
+impl<O: Send + 'static, K: Clone + Debug + Send + Sync + 'static> Outbox<O, K> {
     /// Sends a value behind everything sent before; waits while all places are taken.
     ///
     /// # Errors
@@ -65,13 +68,15 @@ impl<O: Send + 'static, K> Outbox<O, K> {
             self.gates.permits.acquire().await
         };
         let counters = Arc::clone(&self.counters);
-        let work = counters.begin_job();
+        #[cfg(test)]
+        let job = super::planted::around((counters.name(), super::planted::Place::Job), ticket.clone(), job);
+        let (work, since) = (counters.begin_job(), Instant::now());
         let task = self.tracker.spawn(async move {
             let result = job.await;
             drop((permit, work));
             result
         });
-        self.push(place, Content::Job { ticket, task: AbortOnDropHandle::new(task) })
+        self.push(place, Content::Job { ticket, since, task: AbortOnDropHandle::new(task) })
     }
 
     /// Returns the counters of the stage, to add bytes, show progress or protect a wait.
@@ -130,7 +135,7 @@ struct Slot<O, K> {
 #[derive(Debug)]
 pub(super) enum Content<O, K> {
     Value(O),
-    Job { ticket: K, task: AbortOnDropHandle<Result<Option<O>, StageError>> },
+    Job { ticket: K, since: Instant, task: AbortOnDropHandle<Result<Option<O>, StageError>> },
     Rejected { ticket: K, reason: String, panicked: bool },
 }
 
@@ -162,13 +167,19 @@ pub(super) fn outbox<O, K, L>(
     (outbox, Forwarder { slots, output, rejections, counters: Arc::clone(counters) })
 }
 
-impl<O, K: Into<L>, L> Forwarder<O, K, L> {
+impl<O, K: Clone + Into<L>, L> Forwarder<O, K, L> {
     /// Forwards until the outbox is dropped and nothing is left.
     pub(super) async fn run(mut self) -> Result<(), StageFailure> {
         while let Some(Slot { content, place }) = self.slots.recv().await {
             match content {
                 Content::Value(value) => self.pass_on(value).await?,
-                Content::Job { ticket, task } => self.await_job(ticket, task).await?,
+                Content::Job { ticket, since, task } => {
+                    let in_hand =
+                        InHand::new(ticket.clone(), (false, since), &self.counters, &self.rejections);
+                    let ended = task.await;
+                    in_hand.let_go();
+                    self.end_job(ticket, ended).await?;
+                }
                 Content::Rejected { ticket, reason, panicked } => self.reject(ticket, reason, panicked)?,
             }
             drop(place);
@@ -177,12 +188,12 @@ impl<O, K: Into<L>, L> Forwarder<O, K, L> {
         Ok(())
     }
 
-    async fn await_job(
+    async fn end_job(
         &self,
         ticket: K,
-        task: AbortOnDropHandle<Result<Option<O>, StageError>>,
+        ended: Result<Result<Option<O>, StageError>, JoinError>,
     ) -> Result<(), StageFailure> {
-        match task.await {
+        match ended {
             Ok(Ok(Some(value))) => self.pass_on(value).await,
             Ok(Ok(None)) => Ok(()),
             Ok(Err(StageError::Item(reason))) => self.reject(ticket, reason, false),

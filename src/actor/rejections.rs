@@ -5,11 +5,14 @@
 //! [`Backlog`] is small; so it holds at most that many rejections and those of what is inside the line, each a
 //! ticket and a reason.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
+use super::counters::StageCounters;
+use super::lock;
 use super::mailbox::Closed;
 
 /// An item that could not be done, and why.
@@ -29,7 +32,69 @@ pub struct Rejection<K> {
 pub fn rejections<K>() -> (RejectionSender<K>, Rejections<K>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let backlog = Backlog::default();
-    (RejectionSender { sender, backlog: backlog.clone() }, Rejections { receiver, backlog })
+    let suspect = Suspect(Arc::default());
+    let rejections = Rejections { receiver, backlog: backlog.clone(), suspect: suspect.clone() };
+    (RejectionSender { sender, backlog, suspect }, rejections)
+}
+
+/// Of a line that was taken down because it hung: the item that stages which stood still have had in hand for longest.
+/// Its rejection counts as one of a panic, a fault of ours: whether the item is to blame shows when it is tried again.
+#[derive(Debug)]
+pub struct Suspect<K>(Arc<Mutex<Option<Suspicion<K>>>>);
+
+type Suspicion<K> = (Since, Rejection<K>);
+
+/// Whether an item is in a call, which may only wait for jobs, and since when; the least is suspected.
+type Since = (bool, Instant);
+
+impl<K> Clone for Suspect<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K> Suspect<K> {
+    /// Takes the rejection, where there is one.
+    pub fn take(&self) -> Option<Rejection<K>> {
+        lock(&self.0).take().map(|(_, rejection)| rejection)
+    }
+}
+
+/// An item in the hands of a stage. When the line is taken down before it is let go, and the stage hangs, it is
+/// suspected.
+pub(super) struct InHand<'a, K: Into<L>, L> {
+    counters: &'a StageCounters,
+    rejections: &'a RejectionSender<L>,
+    ticket: Option<K>,
+    since: Since,
+}
+
+impl<'a, K: Into<L>, L> InHand<'a, K, L> {
+    pub(super) fn new(
+        ticket: K,
+        since: Since,
+        counters: &'a StageCounters,
+        rejections: &'a RejectionSender<L>,
+    ) -> Self {
+        Self { counters, rejections, ticket: Some(ticket), since }
+    }
+
+    /// The stage is done with it, well or not.
+    pub(super) fn let_go(mut self) {
+        self.ticket = None;
+    }
+}
+
+impl<K: Into<L>, L> Drop for InHand<'_, K, L> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take().filter(|_| self.counters.is_hung()) else { return };
+        let mut suspect = lock(&self.rejections.suspect.0);
+        if suspect.as_ref().is_none_or(|(since, _)| self.since < *since) {
+            let reason = "it made no progress within pipeline.hang_timeout_s".to_owned();
+            let (ticket, stage) = (ticket.into(), self.counters.name());
+            *suspect = Some((self.since, Rejection { ticket, stage, reason, panicked: true }));
+        }
+    }
 }
 
 /// The end that stages send rejections to.
@@ -37,11 +102,13 @@ pub fn rejections<K>() -> (RejectionSender<K>, Rejections<K>) {
 pub struct RejectionSender<K> {
     sender: mpsc::UnboundedSender<Rejection<K>>,
     backlog: Backlog,
+    suspect: Suspect<K>,
 }
 
 impl<K> Clone for RejectionSender<K> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), backlog: self.backlog.clone() }
+        let Self { sender, backlog, suspect } = self;
+        Self { sender: sender.clone(), backlog: backlog.clone(), suspect: suspect.clone() }
     }
 }
 
@@ -69,6 +136,7 @@ impl<K> RejectionSender<K> {
 pub struct Rejections<K> {
     receiver: mpsc::UnboundedReceiver<Rejection<K>>,
     backlog: Backlog,
+    suspect: Suspect<K>,
 }
 
 impl<K> Rejections<K> {
@@ -83,6 +151,11 @@ impl<K> Rejections<K> {
     /// Returns the count of rejections that wait.
     pub fn backlog(&self) -> Backlog {
         self.backlog.clone()
+    }
+
+    /// Returns what will be known after a hang; ask when the line has been taken down.
+    pub fn suspect(&self) -> Suspect<K> {
+        self.suspect.clone()
     }
 }
 

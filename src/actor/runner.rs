@@ -15,6 +15,7 @@ use super::counters::StageCounters;
 use super::job::panic_message;
 use super::mailbox::Mailbox;
 use super::outbox::Content;
+use super::rejections::{InHand, RejectionSender};
 use super::stage::{Stage, StageError, StageOutbox, TicketOf, Traceable};
 
 /// Why a stage ended before its input did.
@@ -33,11 +34,12 @@ pub(super) enum StageFailure {
 type ForwarderHandle = AbortOnDropHandle<Result<(), StageFailure>>;
 
 /// One stage at work.
-pub(super) struct Runner<S: Stage> {
+pub(super) struct Runner<S: Stage, L> {
     pub(super) stage: S,
     pub(super) input: Mailbox<S::Input>,
     pub(super) out: StageOutbox<S>,
     pub(super) counters: Arc<StageCounters>,
+    pub(super) rejections: RejectionSender<L>,
     pub(super) forwarder: ForwarderHandle,
 }
 
@@ -48,7 +50,10 @@ enum Wake<I> {
     InputEnded,
 }
 
-impl<S: Stage> Runner<S> {
+impl<S: Stage, L> Runner<S, L>
+where
+    TicketOf<S>: Into<L>,
+{
     /// Works until the input has ended and everything has been passed on.
     pub(super) async fn run(mut self) -> Result<(), StageFailure> {
         let _life = self.counters.begin_life();
@@ -83,7 +88,12 @@ impl<S: Stage> Runner<S> {
         let _flight = self.counters.begin_flight();
         let ticket = item.ticket();
         let process = self.stage.process(item, &mut self.out);
-        match watched(&self.counters, &mut self.forwarder, process).await? {
+        #[cfg(test)]
+        let process = super::planted::around((S::NAME, super::planted::Place::Call), ticket.clone(), process);
+        let in_hand = InHand::new(ticket.clone(), (true, Instant::now()), &self.counters, &self.rejections);
+        let processed = watched(&self.counters, &mut self.forwarder, process).await;
+        in_hand.let_go();
+        match processed? {
             Err(StageError::Item(reason)) => self.reject(ticket, reason, false).await,
             Err(StageError::Panicked(message)) => self.reject(ticket, message, true).await,
             other => self.or_fatal(other).await,

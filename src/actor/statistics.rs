@@ -116,6 +116,15 @@ impl Statistics {
         standstills.filter(|stall| stall.duration >= limit).max_by_key(|stall| stall.duration)
     }
 
+    /// Notes of every stage that has stood still for `limit` that it hangs.
+    pub(super) fn note_hung(&self, limit: Duration) {
+        for Record { current, .. } in lock(&self.0).iter() {
+            if current.standstill().is_some_and(|duration| duration >= limit) {
+                current.set_hung();
+            }
+        }
+    }
+
     /// Adds the counters of a new generation of a stage; those of the generation before become its past.
     pub(super) fn add(&self, counters: Arc<StageCounters>) {
         let mut records = lock(&self.0);

@@ -240,6 +240,7 @@ impl<E: Display> Watch<'_, E> {
                 }
                 _ = looks.tick() => {
                     if let Some(stall) = self.supervision.statistics.stall(hang_timeout) {
+                        self.supervision.statistics.note_hung(hang_timeout);
                         self.take_down().await;
                         return Err(format!("{} has made no progress for {:?}", stall.stage, stall.duration));
                     }

@@ -49,6 +49,7 @@ fn to_text(status: &Value, running: bool) -> String {
     let mut text = String::new();
     if running {
         process(&mut text, status);
+        reading(&mut text, &status["reading"]);
         roots(&mut text, &status["roots"]);
         text += &format!(
             "waiting to be whole: {} files; in work: {} files\n",
@@ -97,6 +98,18 @@ fn process(text: &mut String, status: &Value) {
     if let Some(seconds) = status["disk_full_s"].as_f64() {
         *text += &format!("PAUSED for {seconds:.0} s: the output disk is nearly full\n");
     }
+}
+
+/// At which rate planes are read at most now, if at any, and why.
+fn reading(text: &mut String, reading: &Value) {
+    let why = match reading["limited_by"].as_str() {
+        Some("arriving") => "files are arriving",
+        Some("pressure") => "files are arriving, and tasks wait for the disks",
+        Some(_) => "resources.read_mb_per_s_max",
+        None => return,
+    };
+    let mb_per_s = reading["bytes_per_s_max"].as_u64().unwrap_or(0) as f64 / f64::from(1 << 20);
+    *text += &format!("reading at most {mb_per_s:.0} MB/s: {why}\n");
 }
 
 fn roots(text: &mut String, roots: &Value) {
@@ -181,12 +194,14 @@ mod tests {
         });
         let status = json!({
             "pid": 7, "version": "1", "uptime_s": 5.0, "supervisor": { "phase": "running" }, "roots": [root],
+            "reading": { "bytes_per_s_max": 4 << 20, "limited_by": "pressure" },
             "n_waiting": 1, "n_in_work": 1, "waiting": [{ "state": "growing", "file": "a.tif", "n_planes": 7, "reason": "size still changes" }],
             "incomplete": [{ "root": "in", "file": "b.nd2", "reason": "no chunk map" }],
         });
         let text = to_text(&status, true);
         for expected in [
             "closed: permission denied",
+            "reading at most 4 MB/s: files are arriving, and tasks wait",
             "growing        a.tif, 7 planes so far: size still changes",
             "in/b.nd2: no chunk map",
         ] {

@@ -138,7 +138,7 @@ pub fn free_bytes(_path: &Path) -> io::Result<Option<u64>> {
 
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
-fn statfs(path: &Path) -> io::Result<libc::statfs> {
+pub(super) fn statfs(path: &Path) -> io::Result<libc::statfs> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
     let mut figures = std::mem::MaybeUninit::<libc::statfs>::zeroed();

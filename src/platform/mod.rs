@@ -6,3 +6,4 @@ pub mod filesystem;
 pub mod lease;
 pub mod meter;
 pub mod process;
+pub mod reading;

@@ -4,6 +4,8 @@ mod heartbeat;
 mod orders;
 mod plan;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod vitals;
 mod watchtower;
 
@@ -30,6 +32,7 @@ use crate::reports::{CurrentTables, ObjectTables, ReportNotice, ReportOptions, R
 use crate::settings::{Folders, Settings};
 use crate::stages::bookkeeping::{Bookkeeping, Progress};
 use crate::stages::pause::PauseSwitch;
+use crate::stages::reading::{Probes, ReadGate};
 use crate::stages::space::SpaceGate;
 use crate::stages::verifier::VerifierTally;
 use crate::stages::watcher::Hints;
@@ -156,6 +159,7 @@ impl Service {
             verification: VerifierTally::default(),
             space,
             pause,
+            reading: ReadGate::new(plan::reading(&task), Probes::default()),
             in_work: InWork::default(),
             hints: Arc::new(Hints::default()),
             picture_bytes: count_pictures(output.join("objects")),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::paths::Root;
 use crate::pipeline::Plan;
 use crate::reports::Extras;
-use crate::settings::{Keep, Settings, TableFormat};
+use crate::settings::{Keep, PageCache, Settings, TableFormat};
 use crate::stages::channels::ChannelChoice;
+use crate::stages::reading;
 use crate::stages::settler::{self, GrowingSettings, Patience};
 use crate::stages::watcher::{self, FileFilter, WatchedRoot};
 use crate::stages::{decoder, segmenter};
@@ -52,6 +53,11 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
             limits: *limits,
             patterns: identity.patterns.clone(),
             pixel_sizes: task.settings.pixel_sizes.clone(),
+            drops_cache: match task.settings.resources.page_cache {
+                PageCache::Auto => !task.once,
+                PageCache::Drop => true,
+                PageCache::Keep => false,
+            },
             growing: GrowingSettings { enabled: growing.enabled, frame_shapes: growing.nd2_frames.clone() },
         },
         decoder: decoder::Settings {
@@ -65,6 +71,22 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
             overlays: keep(output.overlays.or(automatic)),
             picture_bytes_max: output.label_disk_budget_bytes,
         },
+    }
+}
+
+/// How fast planes may be read. Whoever goes over what lies there once waits for no acquisition.
+pub(super) fn reading(task: &Task) -> reading::Settings {
+    let resources = &task.settings.resources;
+    let rate = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
+    let (arriving, stalled) = if task.once {
+        (None, None)
+    } else {
+        (resources.read_bytes_per_s_arriving_max, resources.io_stalled_percent_max)
+    };
+    reading::Settings {
+        bytes_per_s_max: rate(resources.read_bytes_per_s_max),
+        arriving_bytes_per_s_max: rate(arriving),
+        stalled_share_max: rate(stalled).map(|percent| percent / 100.0),
     }
 }
 

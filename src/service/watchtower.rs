@@ -12,6 +12,7 @@ use crate::pipeline::{Resources, View};
 use crate::platform::process::{self, ResidentMemory};
 use crate::settings::PipelineSettings;
 use crate::stages::bookkeeping::{Progress, ProgressSnapshot};
+use crate::stages::reading::ReadGateSnapshot;
 use crate::stages::settler::WaitingFile;
 use crate::stages::verifier::VerifierSnapshot;
 use crate::stages::watcher::{self, RootStatus};
@@ -47,6 +48,8 @@ pub struct Status {
     pub pause: Option<Pause>,
     /// For how long the output disk has been too full, in seconds; null while it is not.
     pub disk_full_s: Option<f64>,
+    /// How fast planes may be read now, and why.
+    pub reading: ReadGateSnapshot,
     /// The roots.
     pub roots: Vec<RootStatus>,
     /// Files that wait to be whole.
@@ -135,6 +138,7 @@ impl Watchtower {
             supervisor: (*self.supervision.status.current()).clone(),
             pause: self.resources.pause.current(),
             disk_full_s: self.resources.space.paused_for().map(|paused| paused.as_secs_f64()),
+            reading: self.resources.reading.snapshot(),
             roots: view.watch.snapshot(),
             n_waiting,
             waiting,

@@ -112,6 +112,14 @@ pub struct ResourceSettings {
     pub memory_bytes: Option<u64>,
     /// Threads that read files.
     pub io_workers: usize,
+    /// Bytes in a second that planes are read at from disks; `None` is no limit.
+    pub read_bytes_per_s_max: Option<u64>,
+    /// The same under a root whose files are arriving.
+    pub read_bytes_per_s_arriving_max: Option<u64>,
+    /// The percentage of the time in which tasks may wait for disks while files arrive; `None` is whatever it takes.
+    pub io_stalled_percent_max: Option<u64>,
+    /// What becomes of what was read in the page cache.
+    pub page_cache: PageCache,
 }
 
 /// Tries, restarts and deadlines.
@@ -186,6 +194,18 @@ impl Keep {
     pub fn or(self, automatic: Self) -> Self {
         if self == Self::Auto { automatic } else { self }
     }
+}
+
+/// What becomes of a file's bytes in the page cache once they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PageCache {
+    /// As the command chooses: `run` drops them, the others keep them.
+    Auto,
+    /// They stay as long as the system likes.
+    Keep,
+    /// They go.
+    Drop,
 }
 
 /// How tables of objects are written.
@@ -263,8 +283,12 @@ impl TryFrom<RawSettings> for Settings {
             output: output.try_into()?,
             resources: ResourceSettings {
                 workers: (resources.workers > 0).then_some(resources.workers),
-                memory_bytes: (resources.memory_mb > 0).then_some(resources.memory_mb << 20),
+                memory_bytes: megabytes(resources.memory_mb),
                 io_workers: resources.io_workers,
+                read_bytes_per_s_max: megabytes(resources.read_mb_per_s_max),
+                read_bytes_per_s_arriving_max: megabytes(resources.read_mb_per_s_arriving_max),
+                io_stalled_percent_max: Some(resources.io_stalled_percent_max).filter(|percent| *percent > 0),
+                page_cache: resources.page_cache,
             },
             limits: Limits {
                 plane_bytes_max: limits.plane_mb_max << 20,
@@ -375,6 +399,11 @@ impl TryFrom<raw::RawIdentity> for IdentitySettings {
         }
         Ok(Self { host: non_empty(raw.host), patterns: IdentityPatterns::compile(&raw.patterns)? })
     }
+}
+
+/// Bytes, where 0 stands for none.
+fn megabytes(mb: u64) -> Option<u64> {
+    (mb > 0).then_some(mb << 20)
 }
 
 fn non_empty(text: String) -> Option<String> {

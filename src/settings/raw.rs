@@ -4,7 +4,7 @@
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer};
 
-use super::{Keep, LogFormat, LogLevel, TableFormat};
+use super::{Keep, LogFormat, LogLevel, PageCache, TableFormat};
 
 /// Smallest and largest value of every numeric key; the unit is the last word of the key.
 pub(super) const RANGES: &[(&str, u64, u64)] = &[
@@ -20,6 +20,9 @@ pub(super) const RANGES: &[(&str, u64, u64)] = &[
     ("resources.workers", 0, 1024),
     ("resources.memory_mb", 0, 1_000_000),
     ("resources.io_workers", 1, 64),
+    ("resources.read_mb_per_s_max", 0, 1_000_000),
+    ("resources.read_mb_per_s_arriving_max", 0, 1_000_000),
+    ("resources.io_stalled_percent_max", 0, 100),
     ("limits.plane_mb_max", 1, 1_000_000),
     ("limits.metadata_mb_max", 1, 4096),
     ("limits.planes_max", 1, 1_000_000_000),
@@ -87,6 +90,11 @@ pub(super) struct RawResources {
     pub(super) workers: usize,
     pub(super) memory_mb: u64,
     pub(super) io_workers: usize,
+    pub(super) read_mb_per_s_max: u64,
+    pub(super) read_mb_per_s_arriving_max: u64,
+    pub(super) io_stalled_percent_max: u64,
+    #[serde(deserialize_with = "choice")]
+    pub(super) page_cache: PageCache,
 }
 
 #[derive(Debug, Deserialize)]

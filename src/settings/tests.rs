@@ -36,7 +36,16 @@ fn defaults_are_what_the_documentation_promises() {
     assert_eq!(settings.output.dir, Path::new("scopewatch-out"));
     assert_eq!((settings.output.labels, settings.output.overlays), (Keep::Auto, Keep::Auto));
     assert_eq!(settings.output.free_space_min_bytes, 1 << 30);
-    assert_eq!(settings.resources, ResourceSettings { workers: None, memory_bytes: None, io_workers: 4 });
+    let resources = ResourceSettings {
+        workers: None,
+        memory_bytes: None,
+        io_workers: 4,
+        read_bytes_per_s_max: None,
+        read_bytes_per_s_arriving_max: Some(100 << 20),
+        io_stalled_percent_max: Some(50),
+        page_cache: PageCache::Auto,
+    };
+    assert_eq!(settings.resources, resources);
     assert_eq!(settings.limits, Limits::default());
     assert_eq!(settings.pixel_sizes, PixelSizes::default());
     assert_eq!((settings.pipeline.attempts_max, settings.pipeline.interruptions_max), (3, 10));

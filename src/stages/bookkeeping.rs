@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dashmap::DashMap;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
@@ -30,6 +31,8 @@ pub struct Bookkeeping {
     tables: ObjectTables,
     attempts_max: u32,
     progress: Arc<Progress>,
+    /// How often this process has failed with files as a whole.
+    failed_files: Arc<DashMap<(i64, RelativePath), u32>>,
 }
 
 /// Pause between two tries to write while there is no space.
@@ -106,7 +109,8 @@ impl Bookkeeping {
         attempts_max: u32,
         progress: Arc<Progress>,
     ) -> Self {
-        Self { ledger, reader: Arc::new(Mutex::new(reader)), io, tables, attempts_max, progress }
+        let (reader, failed_files) = (Arc::new(Mutex::new(reader)), Arc::default());
+        Self { ledger, reader, io, tables, attempts_max, progress, failed_files }
     }
 
     /// Whether the ledger waits for space now.
@@ -188,7 +192,8 @@ impl Bookkeeping {
         self.close_if(finished.file_ready, ticket).await
     }
 
-    /// Writes down a failed attempt; `for_good` when another would fail alike.
+    /// Writes down a failed attempt; `for_good` when another would fail alike. A file that fails before it has planes, or
+    /// beside them, is tried as often as a plane.
     pub async fn fail_plane(
         &self,
         ticket: &Ticket,
@@ -196,13 +201,8 @@ impl Bookkeeping {
         reason: String,
         for_good: bool,
     ) -> Result<(), StageError> {
-        let Some(claim) = ticket.claim else {
-            return self.reject_file(ticket, "failed", format!("{stage}: {reason}")).await;
-        };
-        let Some(index) = ticket.plane else {
-            // nothing is wrong with its planes: the file is taken up again
-            warn!(file = %ticket, stage, reason, "the file could not be closed");
-            return self.ask(|ledger, reply| ledger.reopen_file(claim, reason, reply)).await;
+        let (Some(claim), Some(index)) = (ticket.claim, ticket.plane) else {
+            return self.fail_file(ticket, format!("{stage}: {reason}"), for_good).await;
         };
         warn!(file = %ticket, stage, reason, "rejected");
         let attempts_max = if for_good { 1 } else { self.attempts_max };
@@ -212,6 +212,34 @@ impl Bookkeeping {
             Progress::count(&self.progress.planes_rejected);
         }
         self.close_if(failed.file_ready, ticket).await
+    }
+
+    /// The same of a file as a whole. The process counts how often; the ledger keeps the reasons.
+    async fn fail_file(&self, ticket: &Ticket, reason: String, for_good: bool) -> Result<(), StageError> {
+        let key = (ticket.root.id, (*ticket.path).clone());
+        let n_failed = (!for_good).then(|| {
+            let mut n_failed = self.failed_files.entry(key.clone()).or_insert(0);
+            *n_failed += 1;
+            *n_failed
+        });
+        // for good: nothing is wrong with planes that are listed, the file is taken up again
+        if n_failed.map_or(ticket.claim.is_none(), |n_failed| n_failed >= self.attempts_max) {
+            self.failed_files.remove(&key);
+            warn!(file = %ticket, reason, "rejected");
+            return self.reject_file(ticket, "failed", reason).await;
+        }
+        let number = n_failed.map_or_else(String::new, |n| format!("attempt {n} of {}: ", self.attempts_max));
+        let reason = format!("{number}{reason}");
+        warn!(file = %ticket, reason, "failed, to be taken up again");
+        match ticket.claim {
+            Some(claim) => self.ask(|ledger, reply| ledger.reopen_file(claim, reason, reply)).await,
+            None => {
+                let stat = ticket.stat.or_else(|| filesystem::stat_path(&ticket.absolute_path()).ok());
+                let ticket = stat.map_or_else(|| ticket.clone(), |stat| ticket.with_stat(stat));
+                self.note_file(&ticket, FileState::Waiting, reason, None);
+                Ok(())
+            }
+        }
     }
 
     /// Compares the file with its claim after its last plane was read: unchanged, it can be closed once its planes
@@ -252,6 +280,7 @@ impl Bookkeeping {
         fields.insert("latency_ms".into(), latency_ms.into());
         let finished: FileFinished =
             self.ask(|ledger, reply| ledger.finish_file(claim, fields, reply)).await?;
+        self.failed_files.remove(&(ticket.root.id, (*ticket.path).clone()));
         let Progress { files_done, files_unchanged, files_rejected, .. } = &*self.progress;
         Progress::count(match finished.state {
             FileState::Rejected => files_rejected,

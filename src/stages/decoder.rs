@@ -17,6 +17,7 @@ use crate::platform::filesystem;
 use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::channels::{self, ChannelChoice};
 use crate::stages::pause::PauseSwitch;
+use crate::stages::reading::{ReadGate, Reading};
 use crate::stages::space::SpaceGate;
 use crate::store::PlaneDone;
 use crate::units::PlaneIndex;
@@ -38,6 +39,7 @@ pub struct Decoder {
     pools: (CpuPool, IoPool),
     space: SpaceGate,
     pause: PauseSwitch,
+    reading: ReadGate,
     stop: CancellationToken,
     places: Arc<Semaphore>,
 }
@@ -52,11 +54,11 @@ impl Decoder {
         settings: Settings,
         books: Bookkeeping,
         (budget, pools): (ByteBudget, (CpuPool, IoPool)),
-        (space, pause): (SpaceGate, PauseSwitch),
+        (space, pause, reading): (SpaceGate, PauseSwitch, ReadGate),
         stop: CancellationToken,
     ) -> Self {
         let places = Arc::new(Semaphore::new(PLANES_IN_WORK_MAX));
-        Self { settings, books, budget, pools, space, pause, stop, places }
+        Self { settings, books, budget, pools, space, pause, reading, stop, places }
     }
 
     /// Reserves the bytes of one plane in its turn, so that planes in work can always be finished.
@@ -99,12 +101,14 @@ impl Stage for Decoder {
         for (position, previous_digest) in todo {
             self.pause.pass(out.counters(), &self.stop).await;
             self.space.pass(out.counters(), &self.stop).await;
+            let entry = planes[position];
+            let wanted = (ticket.root.id, entry.decoded_bytes());
+            let reading = self.reading.pass(wanted, out.counters(), &self.stop).await;
             if self.stop.is_cancelled() {
                 reads.close();
                 reads.wait().await;
                 return self.books.release_file(claim).await;
             }
-            let entry = planes[position];
             let ticket = ticket.of_plane(entry.index);
             let (ticket, charged) = {
                 let _wait = out.counters().protect();
@@ -131,6 +135,7 @@ impl Stage for Decoder {
                 ticket: ticket.clone(),
                 books: self.books.clone(),
                 pools: self.pools.clone(),
+                reading,
             };
             out.send_when(ticket, reads.track_future(job.run(permit))).await?;
         }
@@ -183,16 +188,19 @@ struct PlaneJob {
     ticket: Ticket,
     books: Bookkeeping,
     pools: (CpuPool, IoPool),
+    reading: Reading,
 }
 
 impl PlaneJob {
     async fn run(self, permit: BytePermit) -> Result<Option<Charged<DecodedImage>>, StageError> {
-        let Self { reader, position, entry, ticket, books, .. } = self;
+        let Self { reader, position, entry, ticket, books, reading, .. } = self;
         let (cpu, io) = self.pools;
         let file = reader.file;
         let fetch = move || {
             let mut container = reader.container.lock().unwrap_or_else(PoisonError::into_inner);
-            container.fetch_plane(position)
+            let fetched = container.fetch_plane(position);
+            drop(reading);
+            fetched
         };
         // the permit goes with the job: if the line is taken down, the memory counts until the read has ended
         let (permit, fetched) = io.run(move |_| (permit, fetch())).await?;

@@ -21,6 +21,7 @@ pub mod bookkeeping;
 pub mod channels;
 pub mod figures;
 pub mod pause;
+pub mod reading;
 pub mod space;
 
 use crate::actor::Traceable;

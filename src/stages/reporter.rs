@@ -104,7 +104,11 @@ pub async fn take_rejections(
     Ok(())
 }
 
-async fn write_rejection(rejection: Rejection<Ticket>, books: Bookkeeping) -> Result<(), StageError> {
+/// Writes one down; what was taken up again meanwhile is left as it is.
+///
+/// # Errors
+/// Fatal, when the ledger cannot be written.
+pub async fn write_rejection(rejection: Rejection<Ticket>, books: Bookkeeping) -> Result<(), StageError> {
     let Rejection { ticket, stage, reason, panicked } = rejection;
     let reason = if panicked { format!("a fault of scopewatch itself: {reason}") } else { reason };
     match books.fail_plane(&ticket, stage, reason, !panicked).await {

@@ -231,6 +231,17 @@ pub(super) fn release(session: &Session<'_>, ticket: FileTicket, reason: &str) -
     Ok(())
 }
 
+/// Blames nothing of what this run had in work: it ended in order, although it could not hand it back, since the ledger
+/// could not be written.
+pub(super) fn forgive(connection: &rusqlite::Connection, run_id: &str) -> Result<(), LedgerError> {
+    connection.execute(
+        "UPDATE file SET is_begun = 0 WHERE state IN ('working', 'growing', 'stalled') \
+         AND state NOT IN ('done', 'rejected') AND is_begun = 1 AND claim_run = ?1",
+        [run_id],
+    )?;
+    Ok(())
+}
+
 pub(super) fn release_all(session: &Session<'_>, reason: &str) -> Result<u64, LedgerError> {
     let files: Vec<i64> = session.rows(
         // the second condition is that of the index

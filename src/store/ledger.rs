@@ -46,7 +46,8 @@ pub struct LedgerOptions {
 pub struct Ledger {
     handle: LedgerHandle,
     writer: Option<thread::JoinHandle<()>>,
-    _lock: InstanceLock,
+    run_id: String,
+    lock: InstanceLock,
 }
 
 /// Queues operations to the one writer. Cheap to clone.
@@ -78,13 +79,17 @@ impl Ledger {
     pub fn open(state_dir: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
         let lock = InstanceLock::take(state_dir)?;
         let connection = schema::open(state_dir)?;
+        if let Some(ended_run) = lock.ended_run() {
+            files::forgive(&connection, ended_run)?;
+        }
+        let run_id = options.run_id.clone();
         let (sender, receiver) = mpsc::channel();
         let writer = Writer::new(connection, receiver, options);
         let thread = thread::Builder::new()
             .name("ledger".into())
             .spawn(move || writer.run())
             .map_err(LedgerError::io(state_dir))?;
-        Ok(Self { handle: LedgerHandle { sender }, writer: Some(thread), _lock: lock })
+        Ok(Self { handle: LedgerHandle { sender }, writer: Some(thread), run_id, lock })
     }
 
     /// A way to write.
@@ -92,9 +97,11 @@ impl Ledger {
         self.handle.clone()
     }
 
-    /// Does everything that was queued before, and ends the writer. Dropping the ledger does the same.
+    /// Does everything that was queued before, and ends the writer. Dropping the ledger does the same, but leaves the next
+    /// run to think that this one was cut off, as by a kill.
     pub fn close(mut self) {
         self.end();
+        self.lock.note_end(&self.run_id);
     }
 
     fn end(&mut self) {

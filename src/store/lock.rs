@@ -11,8 +11,12 @@ pub const LOCK_FILE: &str = "scopewatch.lock";
 
 /// The lock of this process.
 pub(super) struct InstanceLock {
-    _file: File,
+    file: File,
+    ended_run: Option<String>,
 }
+
+/// What stands before the name of a run that ended in order; the next holder overwrites it with its process number.
+const ENDED: &str = "ended ";
 
 impl InstanceLock {
     /// Creates the state folder with mode 0750 where it is missing, and takes its lock.
@@ -40,14 +44,31 @@ impl InstanceLock {
             }
             Err(TryLockError::Error(error)) => return Err(LedgerError::io(path)(error)),
         }
-        let mut write_pid = || {
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{}", std::process::id())
-        };
+        let mut before = String::new();
+        // a medium that does not give it out will tell when the ledger is opened
+        let _ = file.read_to_string(&mut before);
+        let ended_run = before.trim().strip_prefix(ENDED).map(str::to_owned);
+        let mut lock = Self { file, ended_run };
         // the lock holds without the number too: with no space left, the ledger itself will tell
-        let _ = write_pid();
-        Ok(Self { _file: file })
+        let _ = lock.write(&std::process::id().to_string());
+        Ok(lock)
+    }
+
+    /// The run before this one, if it ended in order.
+    pub(super) fn ended_run(&self) -> Option<&str> {
+        self.ended_run.as_deref()
+    }
+
+    /// Notes that this run ends in order, also where the ledger itself can be written no more.
+    pub(super) fn note_end(&mut self, run_id: &str) {
+        // where this fails, too, the end counts as a sudden one
+        let _ = self.write(&format!("{ENDED}{run_id}"));
+    }
+
+    fn write(&mut self, text: &str) -> std::io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        writeln!(self.file, "{text}")
     }
 }
 

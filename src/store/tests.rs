@@ -203,6 +203,26 @@ fn a_file_that_changes_after_it_was_handed_back_is_read_again() {
 }
 
 #[test]
+fn a_run_that_ended_in_order_cut_nothing_off_though_it_could_not_hand_it_back() {
+    let mut scratch = Scratch::new();
+    let begin = |scratch: &Scratch| {
+        let claimed = scratch.claim("a.tif", 1, 2);
+        scratch.begin(claimed.ticket);
+        claimed.interruptions
+    };
+    assert_eq!(begin(&scratch), 0);
+    scratch.ledger.take().unwrap().close();
+    scratch.open();
+    assert_eq!(begin(&scratch), 0, "the ledger was closed");
+    scratch.open();
+    assert_eq!(begin(&scratch), 1, "the run was killed");
+    scratch.ledger.take().unwrap().close();
+    scratch.open();
+    scratch.open();
+    assert_eq!(begin(&scratch), 1, "a kill before anything was begun, after an end in order");
+}
+
+#[test]
 fn everything_of_this_run_is_handed_back_at_once() {
     let mut scratch = Scratch::new();
     let old = scratch.claim("of_another_run.tif", 1, 1).ticket;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::formats::FormatErrorKind;
+use crate::formats::{Container, FormatErrorKind};
 use crate::paths::FileStat;
 use crate::store::FileState;
 
@@ -37,6 +37,18 @@ pub enum Look<T> {
     Refused(FileStat, &'static str, String),
     /// Nothing lies there any more.
     Vanished,
+}
+
+impl Look<(FileStat, Box<dyn Container>)> {
+    /// The figures of the file, where they could be taken.
+    pub(super) fn stat(&self) -> Option<FileStat> {
+        match self {
+            Self::Stat(stat) | Self::Unfinished(stat, _) | Self::Refused(stat, ..) => Some(*stat),
+            Self::Whole((stat, _)) => Some(*stat),
+            Self::BeingWritten(stat) | Self::Unreadable(stat, _) => *stat,
+            Self::Vanished => None,
+        }
+    }
 }
 
 /// What follows from a look.

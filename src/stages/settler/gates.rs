@@ -1,12 +1,14 @@
 //! The gates in front of the decoder, for one file at one moment.
 
+use std::fs::File;
 use std::io::{Error, ErrorKind};
 use std::path::Path;
 
-use crate::formats::{self, Container, FormatErrorKind, Limits};
+use crate::formats::{self, Container, FormatError, FormatErrorKind, Limits, Source};
 use crate::paths::FileStat;
 use crate::platform::filesystem;
 use crate::platform::lease::{self, Writer};
+use crate::platform::reading::Unkept;
 
 use super::Look;
 
@@ -17,11 +19,12 @@ pub(super) type Whole = (FileStat, Box<dyn Container>);
 const HELD: &str = "another process has it open for writing";
 
 /// Looks at a file by open and fstat. When it still has the figures `at_rest` (or `once`), the other gates follow: no
-/// writer, whole by its format. A file that has the figures with which it was last found `unfinished` still is.
+/// writer, whole by its format. A file that has the figures with which it was last found `unfinished` still is. What is
+/// read of a whole one leaves the page cache where `drops_cache` says so.
 pub(super) fn look(
     path: &Path,
     (at_rest, unfinished): (Option<FileStat>, Option<&(FileStat, String)>),
-    once: bool,
+    (once, drops_cache): (bool, bool),
     limits: &Limits,
 ) -> Look<Whole> {
     let (file, stat) = match filesystem::open_regular(path) {
@@ -38,12 +41,16 @@ pub(super) fn look(
     if let Some((_, reason)) = unfinished.filter(|(known, _)| *known == stat) {
         return Look::Unfinished(stat, reason.clone());
     }
-    match formats::open(Box::new(file), limits) {
+    match source(file, drops_cache).and_then(|source| formats::open(source, limits)) {
         Ok(container) => Look::Whole((stat, container)),
         Err(error) if error.kind == FormatErrorKind::Incomplete => Look::Unfinished(stat, error.to_string()),
         Err(error) if error.kind == FormatErrorKind::Io => Look::Unreadable(Some(stat), error.to_string()),
         Err(error) => Look::Refused(stat, error.kind.name(), error.to_string()),
     }
+}
+
+fn source(file: File, drops_cache: bool) -> Result<Box<dyn Source>, FormatError> {
+    Ok(if drops_cache { Box::new(Unkept::new(file)?) } else { Box::new(file) })
 }
 
 /// What a failed open says of the file. An unreadable file is known by what its folder says of it, so that a change
@@ -77,12 +84,10 @@ fn is_refused_for_good(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-
     use super::*;
 
     fn look_at(path: &Path) -> Look<Whole> {
-        look(path, (filesystem::stat_path(path).ok(), None), false, &Limits::default())
+        look(path, (filesystem::stat_path(path).ok(), None), (false, true), &Limits::default())
     }
 
     #[test]
@@ -92,7 +97,7 @@ mod tests {
         assert!(matches!(look_at(&path), Look::Vanished));
         std::fs::write(&path, b"").unwrap();
         assert!(
-            matches!(look(&path, (None, None), false, &Limits::default()), Look::Stat(_)),
+            matches!(look(&path, (None, None), (false, true), &Limits::default()), Look::Stat(_)),
             "not at rest yet"
         );
         assert!(matches!(look_at(&path), Look::Unfinished(_, _)), "empty: may still be written");
@@ -101,7 +106,7 @@ mod tests {
         assert_eq!(kind, "unsupported");
         assert!(reason.contains("first bytes"), "{reason}");
         assert!(
-            matches!(look(folder.path(), (None, None), true, &Limits::default()), Look::Refused(..)),
+            matches!(look(folder.path(), (None, None), (true, false), &Limits::default()), Look::Refused(..)),
             "a folder"
         );
     }
@@ -146,7 +151,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe.tif");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-        let Look::Refused(_, "io", reason) = look(&path, (None, None), true, &Limits::default()) else {
+        let Look::Refused(_, "io", reason) = look(&path, (None, None), (true, false), &Limits::default())
+        else {
             panic!()
         };
         assert!(reason.contains("regular file"), "{reason}");

@@ -26,6 +26,7 @@ use crate::messages::{SeenFile, SettledFile, Ticket};
 use crate::paths::FileStat;
 use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::pause::PauseSwitch;
+use crate::stages::reading::ReadGate;
 
 use candidate::Candidate;
 pub use candidate::{Look, Patience};
@@ -52,6 +53,8 @@ pub struct Settings {
     pub pixel_sizes: PixelSizes,
     /// What is known of files that grow.
     pub growing: GrowingSettings,
+    /// Bytes of whole files leave the page cache once they were read.
+    pub drops_cache: bool,
 }
 
 /// The candidates beyond which the watcher has to wait.
@@ -65,6 +68,7 @@ pub struct Settler {
     books: Bookkeeping,
     io: IoPool,
     pause: PauseSwitch,
+    reading: ReadGate,
     stop: CancellationToken,
     waiting: Waiting,
 }
@@ -209,11 +213,11 @@ impl Settler {
         settings: Settings,
         books: Bookkeeping,
         io: IoPool,
-        pause: PauseSwitch,
+        (pause, reading): (PauseSwitch, ReadGate),
         stop: CancellationToken,
     ) -> (Self, Waiting) {
-        let waiting = Waiting::default();
-        (Self { settings: Arc::new(settings), books, io, pause, stop, waiting: waiting.clone() }, waiting)
+        let (settings, waiting) = (Arc::new(settings), Waiting::default());
+        (Self { settings, books, io, pause, reading, stop, waiting: waiting.clone() }, waiting)
     }
 
     /// Starts a look at every candidate whose time has come; during a pause they wait, and are looked at after it.
@@ -224,15 +228,19 @@ impl Settler {
         while let Some(number) = self.waiting.next_due(Instant::now()) {
             let ticket = self.waiting.lock().candidates.get(&number).map(|observed| observed.ticket.clone());
             let Some(ticket) = ticket else { continue };
+            let network = self.settings.network_roots.contains(&ticket.root.id);
+            let patience = if network { self.settings.patience_network } else { self.settings.patience };
+            // from here on it is no candidate any more unless the look puts it back, whatever becomes of the job
+            let Some(under_look) = self.waiting.begin_look(number, patience) else { continue };
             let job = LookJob {
                 settings: self.settings.clone(),
                 books: self.books.clone(),
                 io: self.io.clone(),
-                waiting: self.waiting.clone(),
+                reading: self.reading.clone(),
                 ticket: ticket.clone(),
-                number,
+                patience,
             };
-            out.send_when(ticket, job.run()).await?;
+            out.send_when(ticket, job.run(under_look)).await?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::messages::{FileContext, SettledFile, Ticket};
 use crate::paths::FileStat;
 use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::figures;
+use crate::stages::reading::ReadGate;
 use crate::store::{
     Alert, ClaimedPlane, FileClaim, FileExtension, FileState, GrowthNote, LedgerError, PlaneClaim,
     PlaneState, Probe,
@@ -22,7 +23,7 @@ use crate::store::{
 use super::candidate::{Note, Verdict};
 use super::gates::{self, Whole};
 use super::growth::{Fresh, Growth, Order, Seen, Taken};
-use super::{Settings, UnderLook, Waiting};
+use super::{Patience, Settings, UnderLook};
 
 /// The time between two looks at a file that was given up although planes of it are done.
 const GIVEN_UP_INTERVAL: Duration = Duration::from_secs(5);
@@ -32,16 +33,13 @@ pub(super) struct LookJob {
     pub(super) settings: Arc<Settings>,
     pub(super) books: Bookkeeping,
     pub(super) io: IoPool,
-    pub(super) waiting: Waiting,
+    pub(super) reading: ReadGate,
     pub(super) ticket: Ticket,
-    pub(super) number: u64,
+    pub(super) patience: Patience,
 }
 
 impl LookJob {
-    pub(super) async fn run(self) -> Result<Option<SettledFile>, StageError> {
-        let network = self.settings.network_roots.contains(&self.ticket.root.id);
-        let patience = if network { self.settings.patience_network } else { self.settings.patience };
-        let Some(mut under_look) = self.waiting.begin_look(self.number, patience) else { return Ok(None) };
+    pub(super) async fn run(self, mut under_look: UnderLook) -> Result<Option<SettledFile>, StageError> {
         let Seen { look, mut growth, fresh, n_written, only_grew, remark, rewritten, stands, probes } =
             self.look(&mut under_look).await?;
         if let Some(claim) = rewritten {
@@ -50,6 +48,9 @@ impl LookJob {
         }
         let n_fresh = fresh.as_ref().map_or(0, |fresh| fresh.container.planes().len());
         let is_taken = n_fresh > 0 || growth.as_ref().is_some_and(|growth| growth.taken.is_some());
+        if let Some(stat) = look.stat() {
+            self.reading.saw(self.ticket.root.id, stat, under_look.last_seen.0);
+        }
         let now = Instant::now();
         let verdict = under_look.with_candidate(|file| {
             if rewritten.is_some() {
@@ -59,7 +60,7 @@ impl LookJob {
                 file.planes_came((n_written, n_fresh), now);
             }
             file.set_remark(remark);
-            file.judge(look, now, patience)
+            file.judge(look, now, self.patience)
         });
         let verdict = match verdict {
             Some(Verdict::Reject(stat, _, reason)) if stands => {
@@ -105,9 +106,9 @@ impl LookJob {
         let growth = under_look.growth.take();
         let look = move || {
             let path = ticket.absolute_path();
-            let Settings { limits, growing, once, .. } = &*settings;
+            let Settings { limits, growing, once, drops_cache, .. } = &*settings;
             let unfinished = growth.as_ref().and_then(|growth| growth.unfinished.as_ref());
-            let look = gates::look(&path, (at_rest, unfinished), *once, limits);
+            let look = gates::look(&path, (at_rest, unfinished), (*once, *drops_cache), limits);
             let order =
                 Order { ticket: &ticket, path: &path, limits, settings: growing, books: &books, last_seen };
             let (look, stands) = order.in_doubt(look, growth.as_ref())?;

@@ -20,6 +20,7 @@ pub(super) struct Trial {
     seed: u64,
     seconds: Option<f64>,
     rounds_max: Option<u64>,
+    first_round: u64,
     started: Instant,
 }
 
@@ -30,7 +31,8 @@ impl Trial {
         let seed = asked("SEED").map_or(1, |seed| seed as u64);
         println!("torture {name}: replay with scripts/torture.sh --seed {seed} {name}");
         let rounds_max = asked("ROUNDS").map(|rounds| rounds as u64);
-        Self { name, seed, seconds: asked("SECONDS"), rounds_max, started: Instant::now() }
+        let first_round = asked("FROM").map_or(0, |round| round as u64);
+        Self { name, seed, seconds: asked("SECONDS"), rounds_max, first_round, started: Instant::now() }
     }
 
     /// Whether the long form was asked for.
@@ -45,6 +47,11 @@ impl Trial {
             None => *round < n_short,
             Some(seconds) => *round < rounds_max && self.started.elapsed().as_secs_f64() < seconds,
         })
+    }
+
+    /// The round to begin with, where rounds differ by their number: a long trial can be done in parts.
+    pub(super) fn first_round(&self) -> u64 {
+        self.first_round
     }
 
     /// One of two figures, by the form.

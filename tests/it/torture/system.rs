@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use super::instruments::LASTING;
 use super::world::World;
@@ -108,11 +109,20 @@ const ON_ONE_DISK: &[super::instruments::Instrument] = {
 const CALLS: [(&str, &[&str]); 2] =
     [("fsync,fdatasync", &["EIO", "ENOSPC"]), ("write,pwrite64", &["EIO", "ENOSPC"])];
 
+/// Whether calls can be made to fail here.
+fn may_trace() -> bool {
+    let is_there = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !is_there {
+        println!("torture: SKIPPED, there is no strace");
+    }
+    is_there
+}
+
+/// Each of the first calls fails, once or from then on: the first in eight rounds, the second in the next eight, and so on.
 #[test]
 fn io_errors() {
     let trial = Trial::new("io_errors");
-    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        println!("torture: SKIPPED, there is no strace");
+    if !may_trace() {
         return;
     }
     let mut world = World::new(&trial);
@@ -120,6 +130,7 @@ fn io_errors() {
     // the folders and the tables are there
     assert_eq!(world.start().stop(), Some(0));
     for round in trial.rounds(2) {
+        let round = trial.first_round() + round;
         let (calls, errors) = CALLS[(round % 2) as usize];
         let error = errors[(round / 2 % 2) as usize];
         let for_ever = if (round / 4).is_multiple_of(2) { "" } else { "+" };
@@ -139,6 +150,51 @@ fn io_errors() {
     ));
 }
 
+/// A disk that fails at every start, more often than a file may be in work when the process ends: the files that lie there
+/// are not to blame.
+#[test]
+fn failing_disk() {
+    let trial = Trial::new("failing_disk");
+    if !may_trace() {
+        return;
+    }
+    let mut world = World::new(&trial);
+    assert_eq!(world.start().stop(), Some(0));
+    world.drop_one(LASTING);
+    let (mut n_faults, mut n_ended) = (0, 0);
+    for _ in trial.rounds(12) {
+        // the third sync is the first after planes were begun
+        let number = trial.short_or_long(3, 2 + world.below(4));
+        n_ended += u64::from(one_io_error(&world, CALLS[0].0, &format!("error=EIO:when={number}+")));
+        n_faults += 1;
+        if n_faults % 16 == 0 {
+            world.drop_one(LASTING);
+        }
+    }
+    let daemon = world.start();
+    let n_lines = world.end(daemon);
+    trial.passed(&format!(
+        "{n_faults} starts on a failing disk, {n_ended} of them ended early, {n_lines} lines"
+    ));
+}
+
+/// Waits until the process has ended, has reported something and come to rest, or does nothing for a moment.
+fn end_or_rest(process: &mut Child, reported_bytes: impl Fn() -> u64) -> Option<ExitStatus> {
+    let (begun, mut last) = (Instant::now(), (0, Instant::now()));
+    loop {
+        pause_ms(20);
+        if let Some(status) = process.try_wait().unwrap() {
+            return Some(status);
+        }
+        let n = reported_bytes();
+        last = if n > last.0 { (n, Instant::now()) } else { last };
+        let is_at_rest = last.0 > 0 && last.1.elapsed() > Duration::from_millis(300);
+        if is_at_rest || begun.elapsed() > Duration::from_millis(1500) {
+            return None;
+        }
+    }
+}
+
 /// Runs the service for a moment with failing calls on its output folder; whether it ended by itself. It must end, or
 /// wait, or have met no fault: then it ends in order when it is told, or is killed while it waits.
 fn one_io_error(world: &World, calls: &str, fault: &str) -> bool {
@@ -147,7 +203,7 @@ fn one_io_error(world: &World, calls: &str, fault: &str) -> bool {
         ["state/scopewatch.db", "state/scopewatch.db-wal", "reports/files.jsonl", "reports/planes.jsonl"];
     let plain = world.command();
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+    command.args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
     command.args(["-e", &format!("inject={calls}:{fault}")]);
     for file in files {
         command.arg("-P").arg(out.join(file));
@@ -156,9 +212,9 @@ fn one_io_error(world: &World, calls: &str, fault: &str) -> bool {
     command.envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
     let log = world.sandbox.path().join("strace.log");
     command.stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
+    let before = world.reported_bytes();
     let mut traced = command.spawn().unwrap();
-    pause_ms(1500);
-    let ended = traced.try_wait().unwrap();
+    let ended = end_or_rest(&mut traced, || world.reported_bytes().saturating_sub(before));
     if let Some(status) = ended {
         let said = fs::read_to_string(&log).unwrap();
         assert!(status.code().is_some_and(|code| code != 0 && code != 101), "{status}: {said}");
