@@ -18,6 +18,7 @@ pub mod fit;
 mod kd_tree;
 mod meter;
 pub mod models;
+mod places;
 mod refinement;
 mod search;
 mod triangulation;

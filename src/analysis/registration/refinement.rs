@@ -77,9 +77,12 @@ fn mutual_pairs(moving: &Field, reference: &Field, map: &Affine) -> Option<Vec<M
     let back = map.inverse()?;
     let reach = REACH * reference.spacing;
     let pair = |(index, point): (u32, &[f64; 2])| {
-        let (square, nearest) = reference.tree.nearest_one(map.apply(*point), reach)?;
+        let (square, nearest) = reference.places.nearest_one(map.apply(*point), reach)?;
         let seen_back = back.apply(reference.points[nearest as usize]);
-        let (_, nearest_back) = moving.tree.nearest_one(seen_back, f64::INFINITY)?;
+        let [x, y] = [0, 1].map(|axis| seen_back[axis] - point[axis]);
+        // a little farther, so that rounding does not lose the point itself
+        let (_, nearest_back) =
+            moving.places.nearest_one(seen_back, 1.001 * x.hypot(y) + f64::MIN_POSITIVE)?;
         (nearest_back == index).then_some((index, nearest, square))
     };
     Some((0..).zip(&moving.points).filter_map(pair).collect())
