@@ -64,8 +64,9 @@ impl<'a> Counter<'a> {
                 continue;
             }
             meetings.n_inside += 1;
-            self.n_lookups += 1 + self.reference.places.crowd(place);
-            if let Some((_, met)) = self.reference.places.nearest_one(place, gate)
+            let (nearest, n_compared) = self.reference.places.nearest_one_counted(place, gate);
+            self.n_lookups += 1 + n_compared;
+            if let Some((_, met)) = nearest
                 && std::mem::replace(&mut self.met[met as usize], self.round) != self.round
             {
                 meetings.pairs.push((index, met));

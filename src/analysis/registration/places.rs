@@ -55,30 +55,38 @@ impl Places {
 
     /// The nearest point within a radius.
     pub(super) fn nearest_one(&self, query: [f64; 2], radius: f64) -> Option<Neighbour> {
+        self.nearest_one_counted(query, radius).0
+    }
+
+    /// The nearest point within a radius, and how many were compared with it.
+    pub(super) fn nearest_one_counted(&self, query: [f64; 2], radius: f64) -> (Option<Neighbour>, usize) {
         let mut nearest = (radius * radius, u32::MAX);
-        let mut look_at = |entry: &Entry| {
-            let square = squared_distance(entry.point, query);
-            if square < nearest.0 || square == nearest.0 && entry.index < nearest.1 {
-                nearest = (square, entry.index);
+        let mut n_compared = 0;
+        let mut look_at = |entries: &[Entry]| {
+            n_compared += entries.len();
+            for entry in entries {
+                let square = squared_distance(entry.point, query);
+                if square < nearest.0 || square == nearest.0 && entry.index < nearest.1 {
+                    nearest = (square, entry.index);
+                }
             }
         };
         match self.cells_around(query, radius) {
             // to meet a point twice does no harm
             Some([columns, rows]) => {
                 for column in columns[0]..=columns[1] {
-                    for row in rows[0]..=rows[1] {
-                        self.entries_of(self.bucket([column, row])).iter().for_each(&mut look_at);
+                    let [first, last] = rows.map(|row| self.bucket([column, row]));
+                    if first <= last {
+                        look_at(self.entries_of(first, last));
+                    } else {
+                        look_at(self.entries_of(first, self.mask));
+                        look_at(self.entries_of(0, last));
                     }
                 }
             }
-            None => self.entries.iter().for_each(look_at),
+            None => look_at(&self.entries),
         }
-        (nearest.1 != u32::MAX).then_some(nearest)
-    }
-
-    /// How many points share the bucket of a place: a measure of what it takes to look for a near one.
-    pub(super) fn crowd(&self, place: [f64; 2]) -> usize {
-        self.entries_of(self.bucket(self.cell(place))).len()
+        ((nearest.1 != u32::MAX).then_some(nearest), n_compared)
     }
 
     /// Appends all points within a radius, in no particular order.
@@ -96,7 +104,8 @@ impl Places {
             for row in rows[0]..=rows[1] {
                 // cells that share a bucket with this one have their own turn
                 let is_of_cell = |entry: &&Entry| self.cell(entry.point) == [column, row];
-                let entries = self.entries_of(self.bucket([column, row])).iter();
+                let bucket = self.bucket([column, row]);
+                let entries = self.entries_of(bucket, bucket).iter();
                 found.extend(entries.filter(is_of_cell).filter_map(neighbour));
             }
         }
@@ -124,8 +133,9 @@ impl Places {
         (column as u32).wrapping_mul(COLUMN_STRIDE).wrapping_add(row as u32) & self.mask
     }
 
-    fn entries_of(&self, bucket: u32) -> &[Entry] {
-        let [start, end] = [bucket, bucket + 1].map(|bucket| self.starts[bucket as usize] as usize);
+    /// Those of the buckets from the first to the last, which is one of them.
+    fn entries_of(&self, first: u32, last: u32) -> &[Entry] {
+        let [start, end] = [first as usize, last as usize + 1].map(|bucket| self.starts[bucket] as usize);
         &self.entries[start..end]
     }
 
