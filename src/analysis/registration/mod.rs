@@ -7,7 +7,8 @@
 //! Each triangle of a Delaunay triangulation and the three corners around it make a description that neither shift,
 //! rotation nor scale changes (`descriptors`). Descriptions that resemble one another propose a transform, which
 //! has to prove itself on ever more points around (`search`), until the whole field agrees better than chance could
-//! (`agreement`). Then the pairs are told from accidental neighbours (`refinement`) and fitted ([`fit`]).
+//! (`agreement`). Where that fails and scale and orientation are known, points vote for the shift
+//! (`votes`). Then the pairs are told from accidental neighbours (`refinement`) and fitted ([`fit`]).
 
 mod agreement;
 mod chance;
@@ -22,6 +23,7 @@ mod places;
 mod refinement;
 mod search;
 mod triangulation;
+mod votes;
 
 use crate::geometry::Affine;
 
@@ -40,8 +42,20 @@ pub struct Settings {
     /// Reference pixels per moving pixel, where it is known: micrometres per moving pixel by micrometres per
     /// reference pixel. The true one may be up to 10 % away.
     pub scale_prior: Option<f64>,
+    /// How the moving image lies in the reference, where it is known. With a scale prior that is right within 1.5 % as
+    /// well, fields of which much was missed are found by their shift alone, after the descriptions have failed.
+    pub orientation_prior: Option<Orientation>,
     /// Which transform, within which bounds, how large residuals count. Whether it is mirrored is found out.
     pub fit: FitSettings,
+}
+
+/// How one image lies in another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Orientation {
+    /// Rotation in radians from x towards y, after the mirror; right within 3 degrees.
+    pub rotation_rad: f64,
+    /// Whether x is mirrored first.
+    pub mirrored: bool,
 }
 
 /// Points of two fields that belong together.

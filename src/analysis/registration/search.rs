@@ -6,6 +6,7 @@ use super::chance::log10_binomial_tail;
 use super::descriptors::{Descriptor, SixPoints, mirrored};
 use super::estimate::{self, PlacePair};
 use super::field::Field;
+use super::votes::Election;
 use super::{Refusal, Settings};
 use crate::geometry::Affine;
 
@@ -99,34 +100,31 @@ struct Resemblance {
 pub(super) fn search(moving: &Field, reference: &Field, settings: &Settings) -> Result<Found, Refusal> {
     let views = [false, true].map(|is_mirrored| View::new(moving, is_mirrored));
     let n_tests = 2.0 * moving.descriptors.len() as f64 * reference.descriptors.len() as f64;
-    let allowed = Allowed::new(moving, reference, settings);
     let mut search = Search {
         reference,
         counter: Counter::new(reference),
-        allowed,
-        log10_tests: n_tests.max(1.0).log10(),
+        allowed: Allowed::new(moving, reference, settings),
+        n_tests: n_tests.max(1.0),
+        best: None,
     };
     let n_lookups_max = N_LOOKUPS_MAX + N_LOOKUPS_PER_POINT * moving.len();
-    let mut best: Option<Found> = None;
     'proposals: for batch in batches(moving.descriptors.len()) {
         for resemblance in search.look_up(&views, &batch) {
-            if search.counter.n_lookups > n_lookups_max {
+            if search.counter.n_lookups > n_lookups_max || search.is_sure() {
                 break 'proposals;
             }
-            let view = &views[resemblance.view];
-            let Some(agreement) = search.follow(view, &resemblance) else { continue };
-            let is_better = |best: &Found| agreement.log10_chance < best.agreement.log10_chance;
-            if best.as_ref().is_none_or(is_better) {
-                best = Some(Found { agreement, mirrored: view.mirrored });
-            }
-            if agreement.log10_chance <= LOG10_CHANCE_SURE {
-                break 'proposals;
-            }
+            search.follow(&views[resemblance.view], &resemblance);
         }
     }
-    let log10_chance = best.as_ref().map(|best| best.agreement.log10_chance);
-    best.filter(|best| best.agreement.log10_chance <= LOG10_CHANCE_MAX)
-        .ok_or(Refusal::Unrelated { log10_chance })
+    if !search.has_found()
+        && let Some((scale, orientation)) = settings.scale_prior.zip(settings.orientation_prior)
+    {
+        let view = &views[usize::from(orientation.mirrored)];
+        search.vote(view, Election::new(&view.points, reference, scale, orientation.rotation_rad));
+    }
+    let log10_chance = search.best.as_ref().map(|best| best.agreement.log10_chance);
+    let found = if search.has_found() { search.best } else { None };
+    found.ok_or(Refusal::Unrelated { log10_chance })
 }
 
 /// The order in which descriptions are looked up: strewn over the field, the same each time, in batches that double.
@@ -181,10 +179,20 @@ struct Search<'a> {
     reference: &'a Field,
     counter: Counter<'a>,
     allowed: Allowed,
-    log10_tests: f64,
+    /// How many transforms may be tried.
+    n_tests: f64,
+    best: Option<Found>,
 }
 
 impl Search<'_> {
+    fn has_found(&self) -> bool {
+        self.best.as_ref().is_some_and(|best| best.agreement.log10_chance <= LOG10_CHANCE_MAX)
+    }
+
+    fn is_sure(&self) -> bool {
+        self.best.as_ref().is_some_and(|best| best.agreement.log10_chance <= LOG10_CHANCE_SURE)
+    }
+
     /// What resembles the descriptions of a batch, the most similar first.
     fn look_up(&self, views: &[View<'_>; 2], batch: &[u32]) -> Vec<Resemblance> {
         let mut found = vec![];
@@ -209,20 +217,59 @@ impl Search<'_> {
         found
     }
 
-    /// Follows a proposal from its six points outwards; `None` where the surroundings do not bear it out.
-    fn follow(&mut self, view: &View<'_>, resemblance: &Resemblance) -> Option<Agreement> {
+    /// Follows a proposal from its six points outwards.
+    fn follow(&mut self, view: &View<'_>, resemblance: &Resemblance) {
         let (six, _) = view.described(resemblance.moving);
         let six_reference = self.reference.six_points[resemblance.reference as usize];
-        let mut map = self.propose(view, six, six_reference)?;
+        let Some(map) = self.propose(view, six, six_reference) else { return };
         let [a, b, c] = [0, 1, 2].map(|corner| view.points[six[corner] as usize]);
         let centre = [0, 1].map(|axis| (a[axis] + b[axis] + c[axis]) / 3.0);
+        let radius = RADIUS_FIRST * self.reference.spacing / map.determinant().sqrt();
+        if let Some(agreement) = self.grow(view, map, (centre, radius), &six) {
+            self.keep(view, agreement);
+        }
+    }
+
+    /// Follows the transforms for which most points vote, from their stretch outwards.
+    fn vote(&mut self, view: &View<'_>, mut election: Election<'_>) {
+        let stretches = election.stretches();
+        self.n_tests += election.n_tests(&stretches);
+        for stretch in stretches {
+            for candidate in election.candidates(&stretch) {
+                let circle = (candidate.centre, candidate.radius);
+                if let Some(agreement) = self.grow(view, candidate.map, circle, &[]) {
+                    self.keep(view, agreement);
+                }
+                if self.is_sure() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Keeps an agreement where it is the best so far.
+    fn keep(&mut self, view: &View<'_>, agreement: Agreement) {
+        let is_better = |best: &Found| agreement.log10_chance < best.agreement.log10_chance;
+        if self.best.as_ref().is_none_or(is_better) {
+            self.best = Some(Found { agreement, mirrored: view.mirrored });
+        }
+    }
+
+    /// Follows a transform from a circle of the view to the whole; `None` where the surroundings do not bear it out.
+    /// The points `own`, which it was made of, bear out nothing.
+    fn grow(
+        &mut self,
+        view: &View<'_>,
+        mut map: Affine,
+        (centre, mut radius): ([f64; 2], f64),
+        own: &[u32],
+    ) -> Option<Agreement> {
         let reach = view.radius + (centre[0] - view.middle[0]).hypot(centre[1] - view.middle[1]);
         let gate = GATES[0] * self.reference.spacing;
-        let mut radius = RADIUS_FIRST * self.reference.spacing / map.determinant().sqrt();
         while radius < reach {
             let meetings = self.counter.meetings(view, view.around(centre, radius), &map, gate);
-            let n_own = meetings.pairs.iter().filter(|(moving, _)| six.contains(moving)).count();
-            let n_others = meetings.n_inside.saturating_sub(six.len());
+            let n_own = meetings.pairs.iter().filter(|(moving, _)| own.contains(moving)).count();
+            let n_others = meetings.n_inside.saturating_sub(own.len());
             let n_met = meetings.pairs.len() - n_own;
             if n_others >= N_LOCAL_MIN
                 && log10_binomial_tail(n_met, n_others, chance_if_even(GATES[0])) > LOG10_LOCAL_CHANCE_MAX
@@ -233,7 +280,7 @@ impl Search<'_> {
             radius *= RADIUS_GROWTH;
         }
         self.counter
-            .judge(view, map, self.log10_tests)
+            .judge(view, map, self.n_tests.log10())
             .filter(|agreement| self.allowed.allows(&agreement.reference_from_view))
     }
 

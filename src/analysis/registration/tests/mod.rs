@@ -92,6 +92,30 @@ fn priors_and_bounds_keep_what_fits_them_and_nothing_else() {
 }
 
 #[test]
+fn where_the_orientation_is_known_votes_find_what_descriptions_miss() {
+    let free = Settings { scale_prior: Some(NOMINAL_SCALE), ..Default::default() };
+    let turned = |degrees: f64, mirrored: bool| Settings {
+        orientation_prior: Some(Orientation { rotation_rad: degrees.to_radians(), mirrored }),
+        ..free.clone()
+    };
+    let mut n_free = 0;
+    for (seed, mirrored) in [(1, false), (2, false), (3, true), (4, true)] {
+        let scene = Scene { missed: 0.4, spurious: 0.4, theta_deg: 12.0, mirrored, seed, ..Scene::default() };
+        let views = scene.views();
+        n_free += usize::from(matched(&views, &free).is_ok());
+        let found = matched(&views, &turned(10.0, mirrored)).unwrap();
+        assert_eq!(found.mirrored, mirrored);
+        let [error, floor] =
+            [distance(&views, &found.reference_from_moving), distance_of_true_pairs(&views, mirrored)];
+        assert!(error <= 2.0 * floor.max(0.05), "{error} px, with the true pairs {floor} px");
+        let unrelated = Scene { overlap: 0.0, ..scene }.views();
+        let refusal = matched(&unrelated, &turned(10.0, mirrored)).unwrap_err();
+        assert!(refusal.log10_chance().is_none_or(|chance| chance > -3.0), "{refusal:?}");
+    }
+    assert!(n_free < 4, "there is something to find");
+}
+
+#[test]
 fn the_order_of_the_points_leaves_no_trace() {
     let views = Scene::default().views();
     let mut random = Random::new(9);
