@@ -12,6 +12,7 @@
 
 mod agreement;
 mod chance;
+mod choice;
 mod descriptors;
 mod estimate;
 mod field;
@@ -27,6 +28,7 @@ mod votes;
 
 use crate::geometry::Affine;
 
+pub use choice::{simplest_model, widest_model};
 pub use estimate::mirrored_pairs;
 pub use field::{COORDINATE_MAX_PX, Field, FieldError, N_POINTS_MAX};
 pub use fit::{Fit, FitCosts, FitError, FitSettings, Prepared};
@@ -47,6 +49,9 @@ pub struct Settings {
     pub orientation_prior: Option<Orientation>,
     /// Which transform, within which bounds, how large residuals count. Whether it is mirrored is found out.
     pub fit: FitSettings,
+    /// Whether the pairs choose the model instead of [`FitSettings::model`]: the simplest that they do not speak against
+    /// ([`simplest_model`]); with bounds none but those that have a scale and a rotation.
+    pub choose_model: bool,
 }
 
 /// How one image lies in another.
@@ -80,6 +85,8 @@ pub struct Registration {
     pub mirrored: bool,
     /// Positions of points that are the same nucleus, `(moving, reference)`; ascending, each point at most once.
     pub pairs: Vec<(usize, usize)>,
+    /// Which transform was fitted: that of the settings, or the one that the pairs chose.
+    pub model: Model,
     /// The transform from moving to reference px, and how each optimizer got there.
     pub fit: Fit,
     /// What the parts of the fit took, by the caller's meter.
@@ -136,7 +143,8 @@ pub fn register(
     meter: &mut impl Meter,
 ) -> Result<Registration, Refusal> {
     let (found, pairing) = find(moving, reference, settings)?;
-    let mut fit = FitSettings { mirrored: found.mirrored, ..settings.fit.clone() };
+    let model = pairing.model;
+    let mut fit = FitSettings { model, mirrored: found.mirrored, ..settings.fit.clone() };
     fit.start.scale = fit.start.scale.or(settings.scale_prior);
     // in the fields' order, so that sums are the same for any order of the points
     let (from, to): (Vec<_>, Vec<_>) = pairing.places(moving, reference).into_iter().unzip();
@@ -145,6 +153,7 @@ pub fn register(
         log10_chance: found.agreement.log10_chance,
         mirrored: found.mirrored,
         pairs: pairing.positions(moving, reference),
+        model,
         fit,
         costs,
     })
@@ -173,7 +182,11 @@ fn find(moving: &Field, reference: &Field, settings: &Settings) -> Result<(Found
         return Err(Refusal::TooFewPoints { expected: N_POINTS_MIN, n_moving, n_reference });
     }
     let found = search::search(moving, reference, settings)?;
-    let pairing = refinement::refine(moving, reference, &found, settings);
+    let pairing = if settings.choose_model {
+        refinement::refine_chosen(moving, reference, &found, &settings.fit)
+    } else {
+        refinement::refine(moving, reference, &found, settings.fit.model)
+    };
     Ok((found, pairing))
 }
 

@@ -12,6 +12,7 @@ use crate::analysis::optimizers::LossKind;
 use crate::analysis::registration::fit::{COORDINATE_MAX, FitBounds, FitError, fit_pairs_measured};
 use crate::analysis::registration::{
     self, Field, FitSettings, Model, Orientation, Refusal, Registration, Settings, mirrored_pairs,
+    simplest_model, widest_model,
 };
 
 use crate::platform::meter::StopWatch;
@@ -62,7 +63,7 @@ pub(super) struct RegisterArgs {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum ModelArg {
     /// Translation, rotation, one scale
     #[default]
@@ -71,6 +72,8 @@ enum ModelArg {
     Anisotropic,
     /// Any linear map and a translation
     Affine,
+    /// The simplest of the three that the pairs do not speak against (F tests, level 0.001)
+    Auto,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -91,7 +94,7 @@ enum LossArg {
 impl RegisterArgs {
     fn settings(&self) -> Settings {
         let model = match self.model {
-            ModelArg::Similarity => Model::Similarity,
+            ModelArg::Similarity | ModelArg::Auto => Model::Similarity,
             ModelArg::Anisotropic => Model::Anisotropic,
             ModelArg::Affine => Model::Affine,
         };
@@ -107,7 +110,8 @@ impl RegisterArgs {
         let orientation_prior = self
             .rotation_prior
             .map(|degrees| Orientation { rotation_rad: degrees.to_radians(), mirrored: false });
-        Settings { scale_prior: self.scale_prior, orientation_prior, fit }
+        let choose_model = self.model == ModelArg::Auto;
+        Settings { scale_prior: self.scale_prior, orientation_prior, fit, choose_model }
     }
 }
 
@@ -157,8 +161,11 @@ pub(super) fn main(args: &RegisterArgs) -> Result<Exit, Failure> {
         Some(pairs) => fit_given(&moving, &reference, pairs, &settings),
         None => register(&moving, &reference, &settings)?,
     };
-    let answer =
-        Answer { moving: &moving, reference: &reference, model: settings.fit.model, outcome: answer };
+    let model = match &answer.registered {
+        Ok(registered) => Some(registered.model),
+        Err(_) => (!settings.choose_model).then_some(settings.fit.model),
+    };
+    let answer = Answer { moving: &moving, reference: &reference, model, outcome: answer };
     say(&if args.json { format!("{}\n", answer.to_json()) } else { answer.to_text() })?;
     Ok(Exit::Done)
 }
@@ -172,6 +179,7 @@ struct Outcome {
 struct Registered {
     mirrored: bool,
     pairs: Vec<(usize, usize)>,
+    model: Model,
     fit: registration::Fit,
     costs: registration::FitCosts,
 }
@@ -180,9 +188,9 @@ fn register(moving: &Points, reference: &Points, settings: &Settings) -> anyhow:
     let field = |points: &Points, which: &str| Field::new(&points.places).context(format!("{which} points"));
     let [moving, reference] = [field(moving, "moving")?, field(reference, "reference")?];
     Ok(match registration::register(&moving, &reference, settings, &mut StopWatch::default()) {
-        Ok(Registration { log10_chance, mirrored, pairs, fit, costs }) => Outcome {
+        Ok(Registration { log10_chance, mirrored, pairs, model, fit, costs }) => Outcome {
             log10_chance: Some(log10_chance),
-            registered: Ok(Registered { mirrored, pairs, fit, costs }),
+            registered: Ok(Registered { mirrored, pairs, model, fit, costs }),
         },
         Err(refusal) => refused(&refusal),
     })
@@ -202,12 +210,16 @@ fn fit_given(
         pairs.iter().map(|&(m, r)| (moving.places[m], reference.places[r])).unzip();
     let mirrored = mirrored_pairs(&from, &to);
     let mut fit = FitSettings { mirrored, ..settings.fit.clone() };
+    if settings.choose_model {
+        fit.model = simplest_model(&from, &to, mirrored, widest_model(&fit.bounds));
+    }
+    let model = fit.model;
     fit.start.scale = settings.scale_prior;
     let fitted: Result<_, FitError> = fit_pairs_measured(&from, &to, &fit, &mut StopWatch::default());
     Outcome {
         log10_chance: None,
         registered: fitted
-            .map(|(fit, costs)| Registered { mirrored, pairs, fit, costs })
+            .map(|(fit, costs)| Registered { mirrored, pairs, model, fit, costs })
             .map_err(|error| error.to_string()),
     }
 }

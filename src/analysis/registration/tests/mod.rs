@@ -151,6 +151,44 @@ fn the_fit_is_that_of_the_pairs() {
 }
 
 #[test]
+fn stretched_and_sheared_fields_are_found_and_the_pairs_choose_the_model() {
+    let cases = [
+        ([[1.0, 0.0], [0.0, 1.0]], Model::Similarity),
+        ([[1.015, 0.0], [0.0, 0.985]], Model::Anisotropic),
+        ([[1.0, 0.02], [0.0, 1.0]], Model::Affine),
+        ([[1.01, 0.03], [0.0, 0.98]], Model::Affine),
+    ];
+    for (seed, (distortion, expected)) in (1..).zip(cases) {
+        for n in [2500, 6000] {
+            let mut views =
+                Scene { n, theta_deg: 33.0, mirrored: seed % 2 == 0, seed, ..Scene::default() }.views();
+            // about the middle of the image, which so stays where it is
+            let [x, y] = Affine::from_parts(distortion, [0.0; 2]).apply([1024.0; 2]);
+            let distorted = Affine::from_parts(distortion, [1024.0 - x, 1024.0 - y]);
+            let back = distorted.inverse().unwrap();
+            views.moving.iter_mut().for_each(|place| *place = back.apply(*place));
+            views.reference_from_moving = views.reference_from_moving.after(&distorted);
+            let [moving, reference] =
+                [&views.moving, &views.reference].map(|points| Field::new(points).unwrap());
+            let settings =
+                Settings { scale_prior: Some(NOMINAL_SCALE), choose_model: true, ..Settings::default() };
+            let found = register(&moving, &reference, &settings, &mut ()).unwrap();
+            assert_eq!(found.model, expected, "{distortion:?}");
+            let (from, to): (Vec<_>, Vec<_>) =
+                views.pairs.iter().map(|&(m, r)| (views.moving[m], views.reference[r])).unzip();
+            let true_pairs = FitSettings { model: expected, mirrored: found.mirrored, ..Default::default() };
+            let floor =
+                distance(&views, &fit::fit_pairs(&from, &to, &true_pairs).unwrap().reference_from_moving);
+            let error = distance(&views, &found.fit.reference_from_moving);
+            assert!(
+                error <= 2.0 * floor.max(0.05),
+                "{distortion:?}: {error} px, with the true pairs {floor}"
+            );
+        }
+    }
+}
+
+#[test]
 fn few_points_are_refused_with_the_reason() {
     let views = Scene::default().views();
     for n in 0..N_POINTS_MIN {
