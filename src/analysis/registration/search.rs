@@ -37,8 +37,10 @@ const N_LOOKUPS_PER_POINT: usize = 100;
 /// The surroundings on which a proposal first has to prove itself, in spacings of the reference, and their growth.
 const RADIUS_FIRST: f64 = 2.5;
 const RADIUS_GROWTH: f64 = 1.7;
-/// Decimal logarithm of the chance from which on agreement of the surroundings is no reason to go on.
-const LOG10_LOCAL_CHANCE_MAX: f64 = -1.0;
+/// Decimal logarithm of the chance from which on agreement of the surroundings is no reason to go on: of the first ones,
+/// which may have lost many points, and of wider ones.
+const LOG10_FIRST_CHANCE_MAX: f64 = -0.5;
+const LOG10_LOCAL_CHANCE_MAX: f64 = -2.0;
 /// Of six points those that a proposal has to bring together: two may have been displaced or merged.
 const N_CLOSE_MIN: usize = 4;
 /// Points around that say something about a proposal.
@@ -266,18 +268,20 @@ impl Search<'_> {
     ) -> Option<Agreement> {
         let reach = view.radius + (centre[0] - view.middle[0]).hypot(centre[1] - view.middle[1]);
         let gate = GATES[0] * self.reference.spacing;
+        let mut log10_chance_max = LOG10_FIRST_CHANCE_MAX;
         while radius < reach {
             let meetings = self.counter.meetings(view, view.around(centre, radius), &map, gate);
             let n_own = meetings.pairs.iter().filter(|(moving, _)| own.contains(moving)).count();
             let n_others = meetings.n_inside.saturating_sub(own.len());
             let n_met = meetings.pairs.len() - n_own;
             if n_others >= N_LOCAL_MIN
-                && log10_binomial_tail(n_met, n_others, chance_if_even(GATES[0])) > LOG10_LOCAL_CHANCE_MAX
+                && log10_binomial_tail(n_met, n_others, chance_if_even(GATES[0])) > log10_chance_max
             {
                 return None;
             }
             map = self.counter.similarity(view, &meetings.pairs).filter(|map| self.allowed.allows(map))?;
             radius *= RADIUS_GROWTH;
+            log10_chance_max = LOG10_LOCAL_CHANCE_MAX;
         }
         self.counter
             .judge(view, map, self.n_tests.log10())
