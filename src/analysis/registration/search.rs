@@ -112,10 +112,13 @@ pub(super) fn search(moving: &Field, reference: &Field, settings: &Settings) -> 
     let n_lookups_max = N_LOOKUPS_MAX + N_LOOKUPS_PER_POINT * moving.len();
     'proposals: for batch in batches(moving.descriptors.len()) {
         for resemblance in search.look_up(&views, &batch) {
-            if search.counter.n_lookups > n_lookups_max || search.is_sure() {
+            if search.counter.n_lookups > n_lookups_max {
                 break 'proposals;
             }
             search.follow(&views[resemblance.view], &resemblance);
+            if search.is_sure() {
+                break 'proposals;
+            }
         }
     }
     if !search.has_found()
