@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use scopewatch::analysis::benchmark::scene::{NOMINAL_SCALE, Scene, Views};
-use scopewatch::analysis::registration::{Field, FitSettings, Prepared, Settings, match_fields};
+use scopewatch::analysis::registration::{Field, FitSettings, Orientation, Prepared, Settings, match_fields};
 use scopewatch::analysis::synthesis::Random;
 use scopewatch::geometry::Affine;
 
@@ -73,6 +73,13 @@ fn matching() {
         let stranger = &views[(which + 1) % views.len()];
         let refused = match_fields(&field(&stranger.moving), &field(&views[which].reference), &settings);
         assert!(black_box(refused).is_err(), "the field is a stranger");
+    });
+    let orientation_prior = Some(Orientation { rotation_rad: 0.0, mirrored: false });
+    let oriented = Settings { orientation_prior, ..settings };
+    time(&format!("{name}, refused after votes"), Duration::from_millis(500), || {
+        let which = next();
+        let stranger = field(&views[(which + 1) % views.len()].moving);
+        assert!(black_box(match_fields(&stranger, &references[which], &oriented)).is_err());
     });
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::scene::{NOMINAL_SCALE, Scene, Views};
 use crate::analysis::registration::fit::fit_pairs;
 use crate::analysis::registration::{
-    Cost, Field, FieldError, FitSettings, Meter, Registration, Settings, register,
+    Cost, Field, FieldError, FitSettings, Meter, Orientation, Registration, Settings, register,
 };
 use crate::geometry::Affine;
 
@@ -41,11 +41,22 @@ pub enum Factor {
     Mirrored,
     /// Half of the field outside, and this share missed and false.
     HalfAndMissed,
+    /// This share missed and false, with the orientation known.
+    MissedOriented,
+    /// Half of the field outside, this share missed and false, with the orientation known.
+    HalfAndMissedOriented,
     /// Fields of two wells.
     OtherWell,
+    /// Fields of two wells, with the orientation known.
+    OtherWellOriented,
     /// A neighbouring field of the same well, this many sides away.
     Neighbour,
+    /// The same, with the orientation known.
+    NeighbourOriented,
 }
+
+/// How far the orientation that a registration is told is off, in degrees.
+const ORIENTATION_ERROR_DEG: f64 = 1.0;
 
 impl Factor {
     /// The word in tables.
@@ -57,14 +68,29 @@ impl Factor {
             Self::Rotation => "rotation_deg",
             Self::Mirrored => "mirrored_rotation_deg",
             Self::HalfAndMissed => "half_outside_and_missed",
+            Self::MissedOriented => "missed_and_spurious_oriented",
+            Self::HalfAndMissedOriented => "half_outside_and_missed_oriented",
             Self::OtherWell => "other_well",
+            Self::OtherWellOriented => "other_well_oriented",
             Self::Neighbour => "neighbouring_field",
+            Self::NeighbourOriented => "neighbouring_field_oriented",
         }
     }
 
     /// Whether there is something to find.
     pub const fn is_related(self) -> bool {
-        !matches!(self, Self::OtherWell | Self::Neighbour)
+        !matches!(self, Self::OtherWell | Self::OtherWellOriented | Self::Neighbour | Self::NeighbourOriented)
+    }
+
+    /// Whether the registration is told how the moving image lies in the reference, give or take a degree.
+    pub const fn is_oriented(self) -> bool {
+        matches!(
+            self,
+            Self::MissedOriented
+                | Self::HalfAndMissedOriented
+                | Self::OtherWellOriented
+                | Self::NeighbourOriented
+        )
     }
 }
 
@@ -108,6 +134,26 @@ pub fn unrelated_cells(n: usize) -> Vec<UnknownCell> {
     vec![other, neighbour(0.1), other, neighbour(0.5)]
 }
 
+/// The cells of related fields whose orientation is known.
+pub fn oriented_cells(n: usize) -> Vec<UnknownCell> {
+    let usual = Scene { n, ..Scene::default() };
+    let cell = |factor: Factor, value: f64, overlap: f64| {
+        let scene = Scene { missed: value, spurious: value, overlap, ..usual };
+        UnknownCell { factor, value, scene }
+    };
+    let missed = [0.3, 0.4, 0.5].map(|value| cell(Factor::MissedOriented, value, 1.0));
+    let half = [0.2, 0.3].map(|value| cell(Factor::HalfAndMissedOriented, value, 0.5));
+    [missed.to_vec(), half.to_vec()].concat()
+}
+
+/// The cells of unrelated fields whose orientation is thought to be known.
+pub fn unrelated_oriented_cells(n: usize) -> Vec<UnknownCell> {
+    let usual = Scene { n, ..Scene::default() };
+    let cell =
+        |factor: Factor, value: f64| UnknownCell { factor, value, scene: Scene { overlap: -value, ..usual } };
+    vec![cell(Factor::OtherWellOriented, 0.0), cell(Factor::NeighbourOriented, 0.1)]
+}
+
 /// What came of one pair of fields.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UnknownTrial {
@@ -149,7 +195,15 @@ impl UnknownCell {
         let (fields, taken_ready) = meter
             .measure(|| Ok::<_, FieldError>([Field::new(&views.moving)?, Field::new(&views.reference)?]));
         let [moving, reference] = fields?;
-        let settings = Settings { scale_prior: Some(NOMINAL_SCALE), ..Settings::default() };
+        let orientation = Orientation {
+            rotation_rad: (scene.theta_deg - ORIENTATION_ERROR_DEG).to_radians(),
+            mirrored: scene.mirrored,
+        };
+        let settings = Settings {
+            scale_prior: Some(NOMINAL_SCALE),
+            orientation_prior: self.factor.is_oriented().then_some(orientation),
+            ..Settings::default()
+        };
         let (found, taken_match) = meter.measure(|| register(&moving, &reference, &settings, &mut ()));
         let floor = (scene.overlap > 0.0).then(|| error_of_true_pairs(&views, scene.mirrored)).flatten();
         let unknown = UnknownTrial {
@@ -216,7 +270,9 @@ mod tests {
         let trial = usual.run(5, &mut ()).unwrap();
         assert!(trial.is_accepted && trial.is_right, "{trial:?}");
         assert!(trial.precision.unwrap() > 0.9 && trial.recall.unwrap() > 0.9);
-        for cell in unrelated_cells(1200) {
+        let oriented = oriented_cells(1200)[1].run(5, &mut ()).unwrap();
+        assert!(oriented.is_accepted && oriented.is_right, "{oriented:?}");
+        for cell in [unrelated_cells(1200), unrelated_oriented_cells(1200)].concat() {
             let trial = cell.run(5, &mut ()).unwrap();
             assert!(!trial.is_accepted && !trial.is_right && trial.tre_px.is_none(), "{cell:?}: {trial:?}");
             assert!(trial.n_moving > 30, "a neighbour has nuclei, too: {trial:?}");

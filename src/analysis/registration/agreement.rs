@@ -39,7 +39,7 @@ pub(super) struct Counter<'a> {
     /// The round in which a reference point was last met.
     met: Vec<u32>,
     round: u32,
-    /// Points that were looked for in the reference: the work so far.
+    /// Points that were looked for in the reference, and those they were compared with: the work so far, roughly.
     pub(super) n_lookups: usize,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Counter<'a> {
     /// Which of some points of a view meet one of the reference within `gate` px.
     pub(super) fn meetings(
         &mut self,
-        view: &View,
+        view: &View<'_>,
         points: impl Iterator<Item = u32>,
         map: &Affine,
         gate: f64,
@@ -64,8 +64,9 @@ impl<'a> Counter<'a> {
                 continue;
             }
             meetings.n_inside += 1;
-            self.n_lookups += 1;
-            if let Some((_, met)) = self.reference.tree.nearest_one(place, gate)
+            let (nearest, n_compared) = self.reference.places.nearest_one_counted(place, gate);
+            self.n_lookups += 1 + n_compared;
+            if let Some((_, met)) = nearest
                 && std::mem::replace(&mut self.met[met as usize], self.round) != self.round
             {
                 meetings.pairs.push((index, met));
@@ -75,7 +76,7 @@ impl<'a> Counter<'a> {
     }
 
     /// The similarity that brings points that met together.
-    pub(super) fn similarity(&self, view: &View, pairs: &[(u32, u32)]) -> Option<Affine> {
+    pub(super) fn similarity(&self, view: &View<'_>, pairs: &[(u32, u32)]) -> Option<Affine> {
         let place_pair = |&(moving, met): &(u32, u32)| -> PlacePair {
             (view.points[moving as usize], self.reference.points[met as usize])
         };
@@ -84,7 +85,7 @@ impl<'a> Counter<'a> {
 
     /// Judges a transform over the whole field, at each gate after a fit to what meets there. `log10_tests` stands
     /// for the number of transforms that may be tried.
-    pub(super) fn judge(&mut self, view: &View, map: Affine, log10_tests: f64) -> Option<Agreement> {
+    pub(super) fn judge(&mut self, view: &View<'_>, map: Affine, log10_tests: f64) -> Option<Agreement> {
         let all = || 0..view.points.len() as u32;
         let log10_tests = log10_tests + (GATES.len() as f64).log10();
         let mut judged: Vec<(Agreement, Meetings, f64)> = vec![];
@@ -108,13 +109,13 @@ impl<'a> Counter<'a> {
 
     /// The share of points that meet some other point after a shift to a neighbour's place. It is above that of
     /// evenly strewn points where nuclei crowd, and near 1 in a lattice, whose every shift is as good.
-    fn chance_as_measured(&mut self, view: &View, map: &Affine, gate: f64) -> f64 {
+    fn chance_as_measured(&mut self, view: &View<'_>, map: &Affine, gate: f64) -> f64 {
         let spacing = self.reference.spacing;
         let middle = map.apply(view.middle());
-        let Some((_, start)) = self.reference.tree.nearest_one(middle, f64::INFINITY) else { return 1.0 };
+        let Some(&(_, start)) = self.reference.places.nearest(middle, 1).first() else { return 1.0 };
         let [x, y] = self.reference.points[start as usize];
-        let around = self.reference.tree.nearest::<{ 3 * N_SHIFTS }>([x, y], f64::INFINITY);
-        let far = around.into_iter().flatten().filter(|(square, _)| square.sqrt() >= 0.75 * spacing);
+        let around = self.reference.places.nearest([x, y], 3 * N_SHIFTS);
+        let far = around.into_iter().filter(|(square, _)| square.sqrt() >= 0.75 * spacing);
         let shifts: Vec<_> =
             far.take(N_SHIFTS).map(|(_, index)| self.reference.points[index as usize]).collect();
         let [mut n_met, mut n_inside] = [0, 0];

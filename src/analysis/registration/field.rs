@@ -2,25 +2,27 @@
 
 use super::descriptors::{Descriptor, SixPoints, describe};
 use super::kd_tree::KdTree;
-use super::triangulation::Triangulation;
+use super::places::Places;
+use super::triangulation::{Triangulation, curve_order};
 
 /// Most points of a field, a million: what is made of them takes about 300 bytes each.
 pub const N_POINTS_MAX: usize = 1_000_000;
 /// Largest magnitude of a coordinate in px: far beyond any camera or stitched plate.
 pub const COORDINATE_MAX_PX: f64 = 1e9;
 
-/// The points of one image, sorted and searchable, with the descriptions of their surroundings.
+/// The points of one image, in order and searchable, with the descriptions of their surroundings.
 #[derive(Debug, Clone)]
 pub struct Field {
-    /// Different points, sorted by x, then y: the order they came in leaves no trace.
+    /// Different points along a curve, so that neighbours are mostly near one another in memory: the order they came in
+    /// leaves no trace.
     pub(super) points: Vec<[f64; 2]>,
     /// Of each point, its position among those given; of equal points the first.
     pub(super) positions: Vec<usize>,
-    pub(super) tree: KdTree<2>,
+    pub(super) places: Places,
     /// Points that have a description, and the description.
     pub(super) six_points: Vec<SixPoints>,
     pub(super) descriptors: Vec<Descriptor>,
-    pub(super) descriptor_tree: KdTree<8>,
+    pub(super) descriptor_tree: KdTree,
     /// Side of the square that a point has for itself where points are, in px; 0 where nothing is spanned.
     pub(super) spacing: f64,
     /// Corners of the bounding box.
@@ -46,7 +48,7 @@ pub enum FieldError {
 }
 
 impl Field {
-    /// Makes points ready: sorts, triangulates and describes them, in O(n log n).
+    /// Makes points ready: orders, triangulates and describes them, in O(n log n).
     ///
     /// # Errors
     /// Too many points, or a coordinate that is not a number or beyond [`COORDINATE_MAX_PX`].
@@ -58,17 +60,22 @@ impl Field {
         if let Some(index) = given.iter().position(|point| !is_sound(point)) {
             return Err(FieldError::Coordinate { index });
         }
-        let (points, positions) = sorted(given);
+        let (points, positions) = in_order(given);
         let triangulation = Triangulation::new(&points);
-        let described = triangulation.clusters().filter_map(|cluster| describe(&points, &cluster));
-        let (six_points, descriptors): (Vec<_>, Vec<_>) = described.unzip();
+        let mut six_points = Vec::with_capacity(2 * points.len());
+        let mut descriptors = Vec::with_capacity(2 * points.len());
+        for (six, descriptor) in triangulation.clusters().filter_map(|cluster| describe(&points, &cluster)) {
+            six_points.push(six);
+            descriptors.push(descriptor);
+        }
+        let spacing = spacing(&points, &six_points);
         let extreme = |start: f64, choose: fn(f64, f64) -> f64| {
             [0, 1].map(|axis| points.iter().map(|point| point[axis]).fold(start, choose))
         };
         Ok(Self {
-            tree: KdTree::new(&points),
+            places: Places::new(&points, spacing),
             descriptor_tree: KdTree::new(&descriptors),
-            spacing: spacing(&points, &six_points),
+            spacing,
             low: extreme(f64::INFINITY, f64::min),
             high: extreme(f64::NEG_INFINITY, f64::max),
             points,
@@ -99,13 +106,20 @@ impl Field {
     }
 }
 
-/// The different points by x, then y, and where they were.
-fn sorted(given: &[[f64; 2]]) -> (Vec<[f64; 2]>, Vec<usize>) {
+/// The different points along the curve, and where they were.
+fn in_order(given: &[[f64; 2]]) -> (Vec<[f64; 2]>, Vec<usize>) {
     // minus zero is zero
-    let mut entries: Vec<_> = given.iter().map(|point| point.map(|value| value + 0.0)).zip(0..).collect();
-    entries.sort_by(|(left, _), (right, _)| left[0].total_cmp(&right[0]).then(left[1].total_cmp(&right[1])));
-    entries.dedup_by(|later, earlier| later.0 == earlier.0);
-    entries.into_iter().unzip()
+    let given: Vec<_> = given.iter().map(|point| point.map(|value| value + 0.0)).collect();
+    let order = curve_order(&given);
+    let (mut points, mut positions) = (Vec::with_capacity(order.len()), Vec::with_capacity(order.len()));
+    for index in order {
+        let point = given[index as usize];
+        if points.last() != Some(&point) {
+            points.push(point);
+            positions.push(index as usize);
+        }
+    }
+    (points, positions)
 }
 
 /// From the median area of the triangles, of which there are two for each point. Empty parts of the image and single
@@ -130,10 +144,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn points_are_sorted_and_equal_ones_count_once() {
-        let field = Field::new(&[[2.0, 1.0], [0.0, 5.0], [2.0, 1.0], [-0.0, 5.0], [2.0, 0.0]]).unwrap();
-        assert_eq!(field.points, [[0.0, 5.0], [2.0, 0.0], [2.0, 1.0]]);
-        assert_eq!(field.positions, [1, 4, 0]);
+    fn points_are_in_one_order_and_equal_ones_count_once() {
+        let given = [[2.0, 1.0], [0.0, 5.0], [2.0, 1.0], [-0.0, 5.0], [2.0, 0.0]];
+        let field = Field::new(&given).unwrap();
+        let mut positions = field.positions.clone();
+        positions.sort_unstable();
+        assert_eq!(positions, [0, 1, 4]);
+        assert!(
+            field.points.iter().zip(&field.positions).all(|(point, &position)| *point == given[position])
+        );
+        let reversed: Vec<_> = given.iter().rev().copied().collect();
+        assert_eq!(Field::new(&reversed).unwrap().points, field.points);
         assert_eq!((field.low, field.high, field.spacing), ([0.0, 0.0], [2.0, 5.0], 0.0));
     }
 

@@ -1,151 +1,172 @@
-//! Nearest neighbours in few dimensions: a balanced tree of half spaces (Bentley 1975; the distance to a far half
-//! kept up to date per axis as in Arya and Mount 1993).
+//! Nearest neighbours in a few dimensions: a balanced tree of half spaces over leaves that are compared as a whole
+//! (Bentley 1975; the distance to a far half kept up to date per axis as in Arya and Mount 1993).
 
-/// Points per leaf: below this, comparing is quicker than descending.
-const LEAF_LEN: usize = 8;
+use super::descriptors::{Descriptor, N_NUMBERS};
 
-/// Finite points in `D` dimensions, arranged so that the points near a place are found by looking at few.
+/// Points per leaf, which are compared all at once.
+const LEAF_LEN: usize = 16;
+
+/// One number of each point of a leaf, after the other: so that processors compare several points at a time.
+type Leaf = [[f32; LEAF_LEN]; N_NUMBERS];
+
+/// Descriptions, arranged so that those that resemble one are found by looking at few.
 ///
-/// The points of a stretch are split at its middle one along the axis in which they spread most: smaller ones stand
-/// before it, larger ones after it.
+/// The leaves of a stretch are split before its middle one along the axis in which their points spread most: smaller
+/// ones stand before it, larger ones from it on.
 #[derive(Debug, Clone)]
-pub(super) struct KdTree<const D: usize> {
-    points: Vec<[f64; D]>,
-    /// The position among the points that the tree was made of.
+pub(super) struct KdTree {
+    leaves: Vec<Leaf>,
+    /// The position among the points that the tree was made of, leaf after leaf.
     indices: Vec<u32>,
-    /// At the middle of a split stretch: the axis.
-    axes: Vec<u8>,
+    /// At the middle leaf of a split stretch: the axis, and where on it.
+    splits: Vec<(u8, f32)>,
 }
 
 /// A point found: squared distance, then its position. Compared in this order, so that ties have one outcome.
-pub(super) type Neighbour = (f64, u32);
+pub(super) type Neighbour = (f32, u32);
 
-impl<const D: usize> KdTree<D> {
+impl KdTree {
     /// Arranges points in O(n log n).
-    pub(super) fn new(points: &[[f64; D]]) -> Self {
-        let mut entries: Vec<_> = points.iter().copied().zip(0_u32..).collect();
-        let mut axes = vec![0; points.len()];
-        arrange(&mut entries, &mut axes);
-        let (points, indices) = entries.into_iter().unzip();
-        Self { points, indices, axes }
+    pub(super) fn new(points: &[Descriptor]) -> Self {
+        let mut indices: Vec<u32> = (0..points.len() as u32).collect();
+        let n_leaves = points.len().div_ceil(LEAF_LEN);
+        let mut builder =
+            Builder { points, splits: vec![(0, 0.0); n_leaves], keys: Vec::with_capacity(points.len()) };
+        builder.arrange(&mut indices, 0);
+        let leaf = |members: &[u32]| {
+            // what is not there is nowhere near
+            let mut leaf = [[f32::INFINITY; LEAF_LEN]; N_NUMBERS];
+            for (place, &index) in members.iter().enumerate() {
+                for (axis, value) in points[index as usize].iter().enumerate() {
+                    leaf[axis][place] = *value;
+                }
+            }
+            leaf
+        };
+        Self { leaves: indices.chunks(LEAF_LEN).map(leaf).collect(), splits: builder.splits, indices }
     }
 
     /// The `K` nearest points within a radius, nearest first; fewer where there are no more.
-    pub(super) fn nearest<const K: usize>(&self, query: [f64; D], radius: f64) -> [Option<Neighbour>; K] {
-        let mut found: [Option<Neighbour>; K] = [None; K];
-        self.search(query, radius * radius, &mut |neighbour| {
-            let mut candidate = Some(neighbour);
-            for place in &mut found {
-                let is_nearer = candidate.is_some_and(|new| place.is_none_or(|old| new < old));
-                if is_nearer {
-                    std::mem::swap(place, &mut candidate);
-                }
-            }
-            found[K - 1].map_or(f64::INFINITY, |(square, _)| square)
-        });
-        found
-    }
-
-    /// The nearest point within a radius.
-    pub(super) fn nearest_one(&self, query: [f64; D], radius: f64) -> Option<Neighbour> {
-        let [nearest] = self.nearest(query, radius);
-        nearest
-    }
-
-    /// Appends the positions of all points within a radius, in the tree's order.
-    pub(super) fn within(&self, query: [f64; D], radius: f64, found: &mut Vec<u32>) {
-        self.search(query, radius * radius, &mut |(_, index)| {
-            found.push(index);
-            f64::INFINITY
-        });
-    }
-
-    /// Shows every point that may matter; `visit` returns the squared distance beyond which none does any more.
-    fn search(&self, query: [f64; D], bound: f64, visit: &mut impl FnMut(Neighbour) -> f64) {
-        let mut search = Search { tree: self, query, bound, visit };
-        search.descend((0, self.points.len()), 0.0, [0.0; D]);
+    pub(super) fn nearest<const K: usize>(&self, query: &Descriptor, radius: f32) -> [Option<Neighbour>; K] {
+        let mut search = Search { tree: self, query, found: [(radius * radius, u32::MAX); K] };
+        search.descend((0, self.leaves.len()), 0.0, [0.0; N_NUMBERS]);
+        search.found.map(|neighbour| (neighbour.1 != u32::MAX).then_some(neighbour))
     }
 }
 
-struct Search<'a, const D: usize, V> {
-    tree: &'a KdTree<D>,
-    query: [f64; D],
-    bound: f64,
-    visit: &'a mut V,
+struct Search<'a, const K: usize> {
+    tree: &'a KdTree,
+    query: &'a Descriptor,
+    /// The nearest so far, nearest first.
+    found: [Neighbour; K],
 }
 
-impl<const D: usize, V: FnMut(Neighbour) -> f64> Search<'_, D, V> {
-    /// Looks through a stretch whose points are at least the root of `least` away: the sum of squares of `offsets`,
-    /// the distance along each axis.
-    fn descend(&mut self, (start, end): (usize, usize), least: f64, offsets: [f64; D]) {
-        if end - start <= LEAF_LEN {
-            for position in start..end {
-                self.look_at(position);
+impl<const K: usize> Search<'_, K> {
+    /// Looks through leaves whose points are at least the root of `least` away: the sum of squares of `offsets`, the
+    /// distance along each axis.
+    fn descend(&mut self, (start, end): (usize, usize), least: f32, offsets: Descriptor) {
+        if end - start <= 1 {
+            if start < end {
+                self.look_at(start);
             }
             return;
         }
         let middle = start.midpoint(end);
-        self.look_at(middle);
-        let axis = usize::from(self.tree.axes[middle]);
-        let offset = self.query[axis] - self.tree.points[middle][axis];
-        let (near, far) = ((start, middle), (middle + 1, end));
+        let (axis, split) = self.tree.splits[middle];
+        let axis = usize::from(axis);
+        let offset = self.query[axis] - split;
+        let (near, far) = ((start, middle), (middle, end));
         let (near, far) = if offset < 0.0 { (near, far) } else { (far, near) };
         self.descend(near, least, offsets);
         let least = least - offsets[axis] * offsets[axis] + offset * offset;
-        if least <= self.bound {
+        // the sum is rounded otherwise than distances are
+        if least * (1.0 - 16.0 * f32::EPSILON) <= self.found[K - 1].0 {
             let mut offsets = offsets;
             offsets[axis] = offset;
             self.descend(far, least, offsets);
         }
     }
 
-    fn look_at(&mut self, position: usize) {
-        let square = squared_distance(&self.tree.points[position], &self.query);
-        if square <= self.bound {
-            self.bound = self.bound.min((self.visit)((square, self.tree.indices[position])));
+    fn look_at(&mut self, leaf: usize) {
+        let mut squares = [0.0; LEAF_LEN];
+        for (values, query) in self.tree.leaves[leaf].iter().zip(self.query) {
+            for (square, value) in squares.iter_mut().zip(values) {
+                let difference = value - query;
+                *square += difference * difference;
+            }
+        }
+        let farthest = self.found[K - 1].0;
+        if squares.iter().all(|square| *square > farthest) {
+            return;
+        }
+        let members = self.tree.indices[leaf * LEAF_LEN..].iter();
+        for (&square, &index) in squares.iter().zip(members) {
+            if square <= self.found[K - 1].0 {
+                self.insert((square, index));
+            }
+        }
+    }
+
+    fn insert(&mut self, mut candidate: Neighbour) {
+        for place in &mut self.found {
+            if candidate < *place {
+                std::mem::swap(place, &mut candidate);
+            }
         }
     }
 }
 
-fn squared_distance<const D: usize>(left: &[f64; D], right: &[f64; D]) -> f64 {
-    let mut sum = 0.0;
-    for axis in 0..D {
-        let difference = left[axis] - right[axis];
-        sum += difference * difference;
-    }
-    sum
+struct Builder<'a> {
+    points: &'a [Descriptor],
+    splits: Vec<(u8, f32)>,
+    /// Where points stand on an axis, above their indices.
+    keys: Vec<u64>,
 }
 
-fn arrange<const D: usize>(entries: &mut [([f64; D], u32)], axes: &mut [u8]) {
-    if entries.len() <= LEAF_LEN {
-        return;
-    }
-    let axis = widest_axis(entries);
-    let middle = entries.len() / 2;
-    let key = |entry: &([f64; D], u32)| (entry.0[axis], entry.1);
-    entries.select_nth_unstable_by(middle, |left, right| {
-        let (left, right) = (key(left), key(right));
-        left.0.total_cmp(&right.0).then(left.1.cmp(&right.1))
-    });
-    axes[middle] = axis as u8;
-    let (before, after) = entries.split_at_mut(middle);
-    let (axes_before, axes_after) = axes.split_at_mut(middle);
-    arrange(before, axes_before);
-    arrange(&mut after[1..], &mut axes_after[1..]);
-}
-
-/// The axis along which points spread most; the first of equal ones.
-fn widest_axis<const D: usize>(entries: &[([f64; D], u32)]) -> usize {
-    let mut low = [f64::INFINITY; D];
-    let mut high = [f64::NEG_INFINITY; D];
-    for (point, _) in entries {
-        for axis in 0..D {
-            low[axis] = low[axis].min(point[axis]);
-            high[axis] = high[axis].max(point[axis]);
+impl Builder<'_> {
+    /// Arranges the points of the leaves from `first` on.
+    fn arrange(&mut self, indices: &mut [u32], first: usize) {
+        let n_leaves = indices.len().div_ceil(LEAF_LEN);
+        if n_leaves <= 1 {
+            return;
         }
+        let middle = first.midpoint(first + n_leaves);
+        let n_before = (middle - first) * LEAF_LEN;
+        let axis = self.widest_axis(indices);
+        self.keys.clear();
+        let key =
+            |&index: &u32| u64::from(ordered(self.points[index as usize][axis])) << 32 | u64::from(index);
+        self.keys.extend(indices.iter().map(key));
+        let (_, split, _) = self.keys.select_nth_unstable(n_before);
+        self.splits[middle] = (axis as u8, self.points[*split as u32 as usize][axis]);
+        for (index, key) in indices.iter_mut().zip(&self.keys) {
+            *index = *key as u32;
+        }
+        let (before, after) = indices.split_at_mut(n_before);
+        self.arrange(before, first);
+        self.arrange(after, middle);
     }
-    let spread = |axis: usize| high[axis] - low[axis];
-    (1..D).fold(0, |widest, axis| if spread(axis) > spread(widest) { axis } else { widest })
+
+    /// The axis along which points spread most; the first of equal ones.
+    fn widest_axis(&self, indices: &[u32]) -> usize {
+        let mut low = [f32::INFINITY; N_NUMBERS];
+        let mut high = [f32::NEG_INFINITY; N_NUMBERS];
+        for &index in indices {
+            let point = &self.points[index as usize];
+            for axis in 0..N_NUMBERS {
+                low[axis] = if point[axis] < low[axis] { point[axis] } else { low[axis] };
+                high[axis] = if point[axis] > high[axis] { point[axis] } else { high[axis] };
+            }
+        }
+        let spread = |axis: usize| high[axis] - low[axis];
+        (1..N_NUMBERS).fold(0, |widest, axis| if spread(axis) > spread(widest) { axis } else { widest })
+    }
+}
+
+/// Whole numbers in the order of finite numbers; minus zero comes before zero.
+fn ordered(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
 }
 
 #[cfg(test)]
@@ -153,40 +174,41 @@ mod tests {
     use super::*;
     use crate::analysis::synthesis::Random;
 
-    fn points<const D: usize>(n: usize, n_values: f64) -> Vec<[f64; D]> {
-        let mut random = Random::new(3);
-        (0..n).map(|_| [(); D].map(|()| (random.uniform() * n_values).floor())).collect()
-    }
-
     /// Against looking at every point; whole numbers, so that many distances are equal.
-    fn check<const D: usize>(n: usize, n_values: f64) {
-        let points = points::<D>(n, n_values);
+    fn check(n: usize, n_values: f64) {
+        let mut random = Random::new(3);
+        let points: Vec<Descriptor> = (0..n)
+            .map(|_| [0; N_NUMBERS].map(|_| (random.uniform() * n_values).floor() as f32 - 1.0))
+            .collect();
         let tree = KdTree::new(&points);
         for query in points.iter().step_by(7).map(|point| point.map(|value| value + 0.25)) {
-            let square = |index: u32| squared_distance(&points[index as usize], &query);
-            let mut all: Vec<_> = (0..n as u32).map(|index| (square(index), index)).collect();
+            let square = |point: &Descriptor| -> f32 {
+                (0..N_NUMBERS).map(|axis| (point[axis] - query[axis]).powi(2)).sum()
+            };
+            let mut all: Vec<_> = points.iter().map(square).zip(0_u32..).collect();
             all.sort_by(|left, right| left.partial_cmp(right).unwrap());
-            for radius in [0.5, 3.0, f64::INFINITY] {
+            for radius in [1.5, f32::INFINITY] {
                 let close = all.iter().copied().filter(|(square, _)| *square <= radius * radius);
-                let expected: Vec<_> = close.clone().take(3).collect();
-                let found: Vec<_> = tree.nearest::<3>(query, radius).into_iter().flatten().collect();
-                assert_eq!(found, expected);
-                let mut within = vec![];
-                tree.within(query, radius, &mut within);
-                within.sort_unstable();
-                let mut expected: Vec<_> = close.map(|(_, index)| index).collect();
-                expected.sort_unstable();
-                assert_eq!(within, expected);
+                let found: Vec<_> = tree.nearest::<3>(&query, radius).into_iter().flatten().collect();
+                assert_eq!(found, close.take(3).collect::<Vec<_>>());
             }
+        }
+        if n == 0 {
+            assert_eq!(tree.nearest::<3>(&[0.0; N_NUMBERS], f32::INFINITY), [None; 3]);
         }
     }
 
     #[test]
     fn the_nearest_are_found_and_ties_go_to_the_first() {
-        for n in [0, 1, 8, 9, 17, 500] {
-            check::<2>(n, 9.0);
-            check::<2>(n, 1000.0);
-            check::<8>(n, 4.0);
+        for n in [0, 1, 2, 16, 17, 33, 500] {
+            check(n, 4.0);
+            check(n, 1000.0);
         }
+    }
+
+    #[test]
+    fn numbers_keep_their_order() {
+        let values = [-3.0, -1e-30, -0.0, 0.0, 1e-30, 0.5, 4.0];
+        assert!(values.windows(2).all(|pair| ordered(pair[0]) < ordered(pair[1])));
     }
 }

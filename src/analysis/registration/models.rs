@@ -25,6 +25,15 @@ pub enum Model {
 }
 
 impl Model {
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Similarity => "similarity",
+            Self::Anisotropic => "anisotropic",
+            Self::Affine => "affine",
+        }
+    }
+
     /// What the parameters are called, in order. With a mirror, the moving image's x is mirrored first: scales stay
     /// positive, and the rotation comes after. For the affine model the numbers are those of the map itself.
     pub const fn parameter_names(self) -> &'static [&'static str] {

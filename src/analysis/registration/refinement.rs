@@ -3,7 +3,7 @@
 use super::estimate::{self, PlacePair};
 use super::field::Field;
 use super::search::Found;
-use super::{Model, Settings};
+use super::{FitSettings, Model, simplest_model, widest_model};
 use crate::geometry::Affine;
 
 /// Rounds of pairing and fitting at most; a handful is usual.
@@ -20,6 +20,8 @@ type MutualPair = (u32, u32, f64);
 
 /// Which points are the same nucleus.
 pub(super) struct Pairing {
+    /// Under which the pairs were found.
+    pub(super) model: Model,
     /// By least squares over the pairs.
     pub(super) reference_from_moving: Affine,
     /// Indices in both fields, in the moving field's order.
@@ -41,12 +43,27 @@ impl Pairing {
     }
 }
 
+/// Pairs points under the widest model that the settings allow, lets these pairs choose the model, and pairs anew under
+/// that.
+pub(super) fn refine_chosen(
+    moving: &Field,
+    reference: &Field,
+    found: &Found,
+    settings: &FitSettings,
+) -> Pairing {
+    let widest = widest_model(&settings.bounds);
+    let wide = refine(moving, reference, found, widest);
+    let (from, to): (Vec<_>, Vec<_>) = wide.places(moving, reference).into_iter().unzip();
+    let model = simplest_model(&from, &to, found.mirrored, widest);
+    if model == widest { wide } else { refine(moving, reference, found, model) }
+}
+
 /// Pairs points that are nearest to one another, within a gate that follows the noise, and fits the model to them,
 /// until nothing changes.
-pub(super) fn refine(moving: &Field, reference: &Field, found: &Found, settings: &Settings) -> Pairing {
+pub(super) fn refine(moving: &Field, reference: &Field, found: &Found, model: Model) -> Pairing {
     let flip = Affine::from_parts([[if found.mirrored { -1.0 } else { 1.0 }, 0.0], [0.0, 1.0]], [0.0; 2]);
     let reference_from_moving = found.agreement.reference_from_view.after(&flip);
-    let mut pairing = Pairing { reference_from_moving, pairs: vec![] };
+    let mut pairing = Pairing { model, reference_from_moving, pairs: vec![] };
     for _ in 0..N_ROUNDS_MAX {
         let Some(mutual) = mutual_pairs(moving, reference, &pairing.reference_from_moving) else { break };
         let gate_square = gate_square(&mutual, REACH * reference.spacing);
@@ -56,7 +73,7 @@ pub(super) fn refine(moving: &Field, reference: &Field, found: &Found, settings:
             break;
         }
         let places = pairing.places(moving, reference);
-        let Some(fitted) = fit(settings.fit.model, &places, &flip) else { break };
+        let Some(fitted) = fit(model, &places, &flip) else { break };
         pairing.reference_from_moving = fitted;
     }
     pairing
@@ -77,9 +94,12 @@ fn mutual_pairs(moving: &Field, reference: &Field, map: &Affine) -> Option<Vec<M
     let back = map.inverse()?;
     let reach = REACH * reference.spacing;
     let pair = |(index, point): (u32, &[f64; 2])| {
-        let (square, nearest) = reference.tree.nearest_one(map.apply(*point), reach)?;
+        let (square, nearest) = reference.places.nearest_one(map.apply(*point), reach)?;
         let seen_back = back.apply(reference.points[nearest as usize]);
-        let (_, nearest_back) = moving.tree.nearest_one(seen_back, f64::INFINITY)?;
+        let [x, y] = [0, 1].map(|axis| seen_back[axis] - point[axis]);
+        // a little farther, so that rounding does not lose the point itself
+        let (_, nearest_back) =
+            moving.places.nearest_one(seen_back, 1.001 * x.hypot(y) + f64::MIN_POSITIVE)?;
         (nearest_back == index).then_some((index, nearest, square))
     };
     Some((0..).zip(&moving.points).filter_map(pair).collect())

@@ -15,7 +15,8 @@ use super::{Outcome, Registered};
 pub(super) struct Answer<'a> {
     pub(super) moving: &'a Points,
     pub(super) reference: &'a Points,
-    pub(super) model: Model,
+    /// Which transform was fitted, or was to be; none where the pairs were to choose it and there are none.
+    pub(super) model: Option<Model>,
     pub(super) outcome: Outcome,
 }
 
@@ -44,16 +45,16 @@ impl Answer<'_> {
     }
 
     fn registered_json(&self, registered: &Registered) -> Value {
-        let Registered { mirrored, pairs, fit, costs } = registered;
+        let Registered { mirrored, pairs, model, fit, costs } = registered;
         let ids = |&(m, r): &(usize, usize)| [&self.moving.ids[m], &self.reference.ids[r]];
-        let mut fields = fit_fields(fit, costs, self.model);
+        let mut fields = fit_fields(fit, costs, *model);
         fields.insert("mirrored".into(), (*mirrored).into());
         fields.insert("pairs".into(), json!(pairs.iter().map(ids).collect::<Vec<_>>()));
         fields.into()
     }
 
     pub(super) fn to_text(&self) -> String {
-        let Registered { mirrored, pairs, fit, costs } = match &self.outcome.registered {
+        let Registered { mirrored, pairs, model, fit, costs } = match &self.outcome.registered {
             Ok(registered) => registered,
             Err(reason) => return format!("refused: {reason}\n"),
         };
@@ -65,7 +66,8 @@ impl Answer<'_> {
         let mirrored = if *mirrored { "mirrored" } else { "not mirrored" };
         let lines = [
             format!(
-                "scale {:.6}, rotation {:.4} degrees, {mirrored}",
+                "{}: scale {:.6}, rotation {:.4} degrees, {mirrored}",
+                model.name(),
                 parts.scale,
                 parts.rotation_rad.to_degrees()
             ),

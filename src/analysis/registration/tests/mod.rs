@@ -92,6 +92,30 @@ fn priors_and_bounds_keep_what_fits_them_and_nothing_else() {
 }
 
 #[test]
+fn where_the_orientation_is_known_votes_find_what_descriptions_miss() {
+    let free = Settings { scale_prior: Some(NOMINAL_SCALE), ..Default::default() };
+    let turned = |degrees: f64, mirrored: bool| Settings {
+        orientation_prior: Some(Orientation { rotation_rad: degrees.to_radians(), mirrored }),
+        ..free.clone()
+    };
+    let mut n_free = 0;
+    for (seed, mirrored) in [(1, false), (2, false), (3, true), (4, true)] {
+        let scene = Scene { missed: 0.4, spurious: 0.4, theta_deg: 12.0, mirrored, seed, ..Scene::default() };
+        let views = scene.views();
+        n_free += usize::from(matched(&views, &free).is_ok());
+        let found = matched(&views, &turned(10.0, mirrored)).unwrap();
+        assert_eq!(found.mirrored, mirrored);
+        let [error, floor] =
+            [distance(&views, &found.reference_from_moving), distance_of_true_pairs(&views, mirrored)];
+        assert!(error <= 2.0 * floor.max(0.05), "{error} px, with the true pairs {floor} px");
+        let unrelated = Scene { overlap: 0.0, ..scene }.views();
+        let refusal = matched(&unrelated, &turned(10.0, mirrored)).unwrap_err();
+        assert!(refusal.log10_chance().is_none_or(|chance| chance > -3.0), "{refusal:?}");
+    }
+    assert!(n_free < 4, "there is something to find");
+}
+
+#[test]
 fn the_order_of_the_points_leaves_no_trace() {
     let views = Scene::default().views();
     let mut random = Random::new(9);
@@ -124,6 +148,44 @@ fn the_fit_is_that_of_the_pairs() {
     assert!(distance(&views, &found.fit.reference_from_moving) < 0.2);
     let closed = found.fit.closed_form.unwrap();
     assert!((closed.rmsd_px - found.fit.rmsd_px).abs() < 1e-9);
+}
+
+#[test]
+fn stretched_and_sheared_fields_are_found_and_the_pairs_choose_the_model() {
+    let cases = [
+        ([[1.0, 0.0], [0.0, 1.0]], Model::Similarity),
+        ([[1.015, 0.0], [0.0, 0.985]], Model::Anisotropic),
+        ([[1.0, 0.02], [0.0, 1.0]], Model::Affine),
+        ([[1.01, 0.03], [0.0, 0.98]], Model::Affine),
+    ];
+    for (seed, (distortion, expected)) in (1..).zip(cases) {
+        for n in [2500, 6000] {
+            let mut views =
+                Scene { n, theta_deg: 33.0, mirrored: seed % 2 == 0, seed, ..Scene::default() }.views();
+            // about the middle of the image, which so stays where it is
+            let [x, y] = Affine::from_parts(distortion, [0.0; 2]).apply([1024.0; 2]);
+            let distorted = Affine::from_parts(distortion, [1024.0 - x, 1024.0 - y]);
+            let back = distorted.inverse().unwrap();
+            views.moving.iter_mut().for_each(|place| *place = back.apply(*place));
+            views.reference_from_moving = views.reference_from_moving.after(&distorted);
+            let [moving, reference] =
+                [&views.moving, &views.reference].map(|points| Field::new(points).unwrap());
+            let settings =
+                Settings { scale_prior: Some(NOMINAL_SCALE), choose_model: true, ..Settings::default() };
+            let found = register(&moving, &reference, &settings, &mut ()).unwrap();
+            assert_eq!(found.model, expected, "{distortion:?}");
+            let (from, to): (Vec<_>, Vec<_>) =
+                views.pairs.iter().map(|&(m, r)| (views.moving[m], views.reference[r])).unzip();
+            let true_pairs = FitSettings { model: expected, mirrored: found.mirrored, ..Default::default() };
+            let floor =
+                distance(&views, &fit::fit_pairs(&from, &to, &true_pairs).unwrap().reference_from_moving);
+            let error = distance(&views, &found.fit.reference_from_moving);
+            assert!(
+                error <= 2.0 * floor.max(0.05),
+                "{distortion:?}: {error} px, with the true pairs {floor}"
+            );
+        }
+    }
 }
 
 #[test]

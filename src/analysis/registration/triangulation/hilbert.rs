@@ -1,16 +1,22 @@
 //! An order in which neighbours in the plane follow one another.
 
+use std::cmp::Ordering;
+
 use super::predicates::GridPoint;
 
 /// Steps of the curve per side: 2^16, from the upper bits of a coordinate.
 const LEVELS: u32 = 16;
 
-/// The distinct points in the order of a Hilbert curve; of equal ones the first stays.
-pub(super) fn order(grid: &[GridPoint]) -> Vec<u32> {
-    let mut keyed: Vec<_> = (0_u32..).zip(grid).map(|(index, &point)| (key(point), point, index)).collect();
+/// All points in the order of a Hilbert curve, those of one of its cells in the order that `compare` gives their indices.
+pub(super) fn order(grid: &[GridPoint], compare: impl Fn(u32, u32) -> Ordering) -> Vec<u32> {
+    let mut keyed: Vec<u64> =
+        grid.iter().zip(0_u64..).map(|(&point, index)| u64::from(key(point)) << 32 | index).collect();
     keyed.sort_unstable();
-    keyed.dedup_by_key(|&mut (_, point, _)| point);
-    keyed.into_iter().map(|(_, _, index)| index).collect()
+    let keys = |entry: &u64| entry >> 32;
+    for of_cell in keyed.chunk_by_mut(|left, right| keys(left) == keys(right)).filter(|cell| cell.len() > 1) {
+        of_cell.sort_unstable_by(|left, right| compare(*left as u32, *right as u32));
+    }
+    keyed.into_iter().map(|entry| entry as u32).collect()
 }
 
 /// How far along the curve a point lies: the quadrant at each level, turned as the curve turns (Hilbert 1891).
@@ -40,7 +46,7 @@ mod tests {
         let side = 1 << 4;
         let step = 1 << (29 - 4);
         let grid: Vec<GridPoint> = (0..side * side).map(|n| [n % side * step, n / side * step]).collect();
-        let order = order(&grid);
+        let order = order(&grid, |left, right| left.cmp(&right));
         assert_eq!(order.len(), grid.len());
         for pair in order.windows(2) {
             let [a, b] = [pair[0], pair[1]].map(|index| grid[index as usize]);

@@ -35,13 +35,15 @@ pub(super) struct Cluster {
 impl Triangulation {
     /// Triangulates finite points. Fewer than three, or points on one line, have no triangle.
     ///
-    /// Takes O(n log n) for points as nature scatters them, O(n^2) at worst.
+    /// Takes O(n) for points as nature scatters them, where they come in [`curve_order`]; O(n^2) at worst.
     pub(super) fn new(points: &[[f64; 2]]) -> Self {
         let grid = to_grid(points);
-        let order = hilbert::order(&grid);
-        let mut builder = Builder { grid: &grid, mesh: Self::default(), cavity: Cavity::default(), start: 0 };
-        let Some(first) = builder.start_with(&order) else { return Self::default() };
-        for &vertex in &order {
+        let n_half_edges = 6 * grid.len();
+        let mesh =
+            Self { corners: Vec::with_capacity(n_half_edges), twins: Vec::with_capacity(n_half_edges) };
+        let mut builder = Builder { grid: &grid, mesh, cavity: Cavity::default(), start: 0 };
+        let Some(first) = builder.begin() else { return Self::default() };
+        for vertex in 0..grid.len() as u32 {
             if !first.contains(&vertex) {
                 builder.insert(vertex);
             }
@@ -89,14 +91,14 @@ struct Cavity {
 
 impl Builder<'_> {
     /// Makes the first triangle of the first points that span one, and the three ghosts around it.
-    fn start_with(&mut self, order: &[u32]) -> Option<[u32; 3]> {
-        let (&a, rest) = order.split_first()?;
-        let (&b, rest) = rest.split_first()?;
+    fn begin(&mut self) -> Option<[u32; 3]> {
+        let (a, n) = (0, self.grid.len() as u32);
+        let b = (1..n).find(|&b| self.point(b) != self.point(a))?;
         let turn = |c: u32| orientation(self.point(a), self.point(b), self.point(c));
-        let &c = rest.iter().find(|&&c| turn(c) != 0)?;
+        let c = (1..n).find(|&c| turn(c) != 0)?;
         let [b, c] = if turn(c) > 0 { [b, c] } else { [c, b] };
-        self.mesh.corners = vec![a, b, c, b, a, GHOST, c, b, GHOST, a, c, GHOST];
-        self.mesh.twins = vec![0; 12];
+        self.mesh.corners.extend([a, b, c, b, a, GHOST, c, b, GHOST, a, c, GHOST]);
+        self.mesh.twins.resize(12, 0);
         for (left, right) in [(0, 3), (1, 6), (2, 9), (4, 11), (5, 7), (8, 10)] {
             self.mesh.link(left, right);
         }
@@ -110,8 +112,10 @@ impl Builder<'_> {
     fn insert(&mut self, vertex: u32) {
         let point = self.point(vertex);
         let found = self.locate(point);
-        self.open_cavity(found, point);
-        self.fill_cavity(vertex);
+        if !self.is_corner(found, point) {
+            self.open_cavity(found, point);
+            self.fill_cavity(vertex);
+        }
     }
 
     /// Walks towards the point, to the triangle that holds it or the ghost that sees it. In a Delaunay triangulation
@@ -135,6 +139,12 @@ impl Builder<'_> {
 
     fn is_ghost(&self, triangle: usize) -> bool {
         self.mesh.corners[3 * triangle..3 * triangle + 3].contains(&GHOST)
+    }
+
+    /// Is the point there already? Then it is a corner of every triangle that holds it.
+    fn is_corner(&self, triangle: usize, point: GridPoint) -> bool {
+        let corners = &self.mesh.corners[3 * triangle..3 * triangle + 3];
+        corners.iter().any(|&corner| corner != GHOST && self.point(corner) == point)
     }
 
     /// Collects the triangles whose circle holds the point, going around in one sense: so the border comes in turn.
@@ -203,6 +213,16 @@ const fn previous(half_edge: usize) -> usize {
 fn is_between(a: GridPoint, b: GridPoint, point: GridPoint) -> bool {
     let product = |axis: usize| i64::from(point[axis] - a[axis]) * i64::from(b[axis] - point[axis]);
     product(0) + product(1) > 0
+}
+
+/// All points in an order in which neighbours follow one another; those of one cell of the curve by x, then y, then
+/// position.
+pub(super) fn curve_order(points: &[[f64; 2]]) -> Vec<u32> {
+    let at = |index: u32| points[index as usize];
+    hilbert::order(&to_grid(points), |left, right| {
+        let ([x, y], [u, v]) = (at(left), at(right));
+        x.total_cmp(&u).then(y.total_cmp(&v)).then(left.cmp(&right))
+    })
 }
 
 /// Puts points on the grid that their bounding square spans. A unit has a power of two of steps: so whole numbers that

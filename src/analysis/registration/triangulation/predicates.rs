@@ -27,15 +27,15 @@ pub(super) fn in_circle(a: GridPoint, b: GridPoint, c: GridPoint, p: GridPoint) 
 
 /// The determinant's sign in floating point, where its rounding error cannot change it. Differences are exact; a
 /// term passes through at most eight roundings, so that the error stays below 16 units of the last place of the sum
-/// of the terms' magnitudes (Higham 2002, section 3.1).
+/// of the terms' magnitudes (Higham 2002, section 3.1). Those are `|a|^2 (|bx cy| + |by cx|)` and so on, where
+/// `|bx cy| + |by cx| <= (|b|^2 + |c|^2) / 2`.
 fn in_circle_f64(a: GridPoint, b: GridPoint, c: GridPoint, p: GridPoint) -> Option<bool> {
-    let [a, b, c] = [a, b, c].map(|corner| difference(corner, p).map(|value| value as f64));
-    let square = |[x, y]: [f64; 2]| x * x + y * y;
-    let minor =
-        |[ux, uy]: [f64; 2], [vx, vy]: [f64; 2]| (ux * vy - uy * vx, (ux * vy).abs() + (uy * vx).abs());
-    let terms = [(a, minor(b, c)), (b, minor(c, a)), (c, minor(a, b))];
-    let determinant: f64 = terms.iter().map(|(corner, (minor, _))| square(*corner) * minor).sum();
-    let magnitude: f64 = terms.iter().map(|(corner, (_, magnitude))| square(*corner) * magnitude).sum();
+    // below 2^29 in magnitude, as coordinates are not negative
+    let [a, b, c] = [a, b, c].map(|corner| [corner[0] - p[0], corner[1] - p[1]].map(f64::from));
+    let [aa, bb, cc] = [a, b, c].map(|[x, y]| x * x + y * y);
+    let minor = |[ux, uy]: [f64; 2], [vx, vy]: [f64; 2]| ux * vy - uy * vx;
+    let determinant = aa * minor(b, c) + bb * minor(c, a) + cc * minor(a, b);
+    let magnitude = aa * bb + bb * cc + cc * aa;
     (determinant.abs() > 16.0 * f64::EPSILON * magnitude).then_some(determinant > 0.0)
 }
 
