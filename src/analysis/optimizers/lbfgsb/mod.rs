@@ -1,10 +1,11 @@
 //! L-BFGS-B: limited-memory quasi-Newton steps within bounds, from costs and gradients alone.
 //!
-//! The steps and tests are those of version 3.0 of the program of the same name, with three additions: a trial point
+//! The steps and tests are those of version 3.0 of the program of the same name, with four additions: a trial point
 //! whose cost is not finite shortens the line search instead of ending it; a direction that promises less than the
-//! rounding error of the cost is not searched; and a small reduction ends it only where steepest descent promises no
-//! more. Without the last, the projected subspace step may lead across the box again and again, so that the cost
-//! hardly falls far from the minimum.
+//! rounding error of the cost is not searched; a small reduction ends it only where steepest descent promises no
+//! more; and where the memory has led astray, its older half goes first. Without the third, the projected subspace step
+//! may lead across the box again and again, so that the cost hardly falls far from the minimum. Without the fourth, all
+//! curvature is forgotten at once, and from the steepest descent of a narrow valley there is no way on.
 //!
 //! # References
 //! Byrd, Lu, Nocedal and Zhu 1995, SIAM J. Sci. Comput. 16(5); Zhu, Byrd, Lu and Nocedal 1997, ACM TOMS 23(4),
@@ -212,7 +213,7 @@ impl<'a, F: Function> Search<'a, F> {
                     return None;
                 }
                 if self.memory.n_pairs > 1 && self.promise() > enough {
-                    self.memory.clear();
+                    self.memory.forget();
                     return None;
                 }
                 Some(StopReason::Cost)
@@ -223,7 +224,7 @@ impl<'a, F: Function> Search<'a, F> {
                 Some(if is_vain { StopReason::Rounding } else { StopReason::LineSearch })
             }
             Progress::Failed => {
-                self.memory.clear();
+                self.memory.forget();
                 None
             }
         }
@@ -256,7 +257,7 @@ impl<'a, F: Function> Search<'a, F> {
             if self.subspace.minimise(&model, &mut self.cauchy) {
                 break;
             }
-            self.memory.clear();
+            self.memory.forget();
         }
         for ((step, to), from) in self.direction.iter_mut().zip(&self.cauchy.point).zip(&self.parameters) {
             *step = to - from;
