@@ -19,11 +19,11 @@ fn residuals(case: &Case, parameters: &[f64]) -> Vec<f64> {
     residuals
 }
 
-/// Row after row.
+/// Column after column.
 fn jacobian(case: &Case, parameters: &[f64]) -> Vec<f64> {
-    let mut rows = vec![0.0; case.problem.n_residuals() * parameters.len()];
-    case.problem.jacobian_rows(parameters, 0, &mut rows);
-    rows
+    let mut columns = vec![0.0; case.problem.n_residuals() * parameters.len()];
+    case.problem.jacobian_columns(parameters, 0, &mut columns);
+    columns
 }
 
 /// A problem as the referees of both kinds see it.
@@ -50,8 +50,8 @@ impl LeastSquaresProblem<f64, Dyn, Dyn> for Seen<'_> {
     }
 
     fn jacobian(&self) -> Option<DMatrix<f64>> {
-        let rows = jacobian(self.case, self.parameters.as_slice());
-        Some(DMatrix::from_row_slice(self.case.problem.n_residuals(), self.parameters.len(), &rows))
+        let columns = jacobian(self.case, self.parameters.as_slice());
+        Some(DMatrix::from_vec(self.case.problem.n_residuals(), self.parameters.len(), columns))
     }
 }
 
@@ -94,13 +94,9 @@ impl Gradient for Seen<'_> {
     type Gradient = Vec<f64>;
 
     fn gradient(&self, parameters: &Vec<f64>) -> Result<Vec<f64>, Infallible> {
-        let mut gradient = vec![0.0; parameters.len()];
-        let rows = jacobian(self.case, parameters);
-        for (residual, row) in
-            residuals(self.case, parameters).iter().zip(rows.chunks_exact(parameters.len()))
-        {
-            gradient.iter_mut().zip(row).for_each(|(sum, value)| *sum += residual * value);
-        }
+        let (residuals, columns) = (residuals(self.case, parameters), jacobian(self.case, parameters));
+        let slope = |column: &[f64]| residuals.iter().zip(column).map(|(r, value)| r * value).sum();
+        let gradient = columns.chunks_exact(residuals.len()).map(slope).collect();
         Ok(gradient)
     }
 }

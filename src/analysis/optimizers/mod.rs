@@ -47,10 +47,10 @@ pub trait Residuals {
     /// Writes all residuals: one pass over the data.
     fn residuals(&self, parameters: &[f64], residuals: &mut [f64]);
 
-    /// Writes as many rows of the Jacobian as fit into `rows`, from `first_row` on, row after row: the element
-    /// `(i, j)` is the derivative of residual `first_row + i` by parameter `j`. A pass over the data calls this for
-    /// one stretch of rows after the other; a stretch holds whole blocks.
-    fn jacobian_rows(&self, parameters: &[f64], first_row: usize, rows: &mut [f64]);
+    /// Writes as many rows of the Jacobian as fit into `columns`, from `first_row` on, column after column: of `m` rows
+    /// the element `i + j m` is the derivative of residual `first_row + i` by parameter `j`. A pass over the data calls
+    /// this for one stretch of rows after the other; a stretch holds whole blocks.
+    fn jacobian_columns(&self, parameters: &[f64], first_row: usize, columns: &mut [f64]);
 }
 
 /// A box that parameters stay within; infinite where there is no bound.

@@ -98,33 +98,36 @@ impl Model {
         }
     }
 
-    /// Writes both rows of the Jacobian of the mapped point by the parameters, `2 x n_parameters`.
-    fn write_rows(self, parameters: &[f64], [x, y]: [f64; 2], (sin, cos): (f64, f64), rows: &mut [f64]) {
+    /// Writes the Jacobian of mapped points by the parameters, times `weight`: a column for each parameter, in which x
+    /// and y of each point follow one another.
+    fn write_columns(self, parameters: &[f64], points: &[[f64; 2]], weight: f64, columns: &mut [f64]) {
+        let (sin, cos) = self.sin_cos(parameters);
+        let (sin, cos) = (weight * sin, weight * cos);
+        let mut columns = columns.chunks_exact_mut(2 * points.len());
+        let mut next = || columns.next().unwrap_or_default();
         match self {
             Self::Similarity => {
-                let (u, v) = (cos * x - sin * y, sin * x + cos * y);
-                let scale = parameters[0];
-                rows.copy_from_slice(&[u, -scale * v, 1.0, 0.0, v, scale * u, 0.0, 1.0]);
+                let (sin_scaled, cos_scaled) = (parameters[0] * sin, parameters[0] * cos);
+                fill(next(), points, |x, y| [cos * x - sin * y, sin * x + cos * y]);
+                fill(next(), points, |x, y| {
+                    [-sin_scaled * x - cos_scaled * y, cos_scaled * x - sin_scaled * y]
+                });
             }
             Self::Anisotropic => {
-                let (u, v) = (parameters[0] * x, parameters[1] * y);
-                rows.copy_from_slice(&[
-                    cos * x,
-                    -sin * y,
-                    -sin * u - cos * v,
-                    1.0,
-                    0.0,
-                    sin * x,
-                    cos * y,
-                    cos * u - sin * v,
-                    0.0,
-                    1.0,
-                ]);
+                let [by_x, by_y] = [parameters[0], parameters[1]].map(|scale| (scale * sin, scale * cos));
+                fill(next(), points, |x, _| [cos * x, sin * x]);
+                fill(next(), points, |_, y| [-sin * y, cos * y]);
+                fill(next(), points, |x, y| [-by_x.0 * x - by_y.1 * y, by_x.1 * x - by_y.0 * y]);
             }
             Self::Affine => {
-                rows.copy_from_slice(&[x, y, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, x, y, 0.0, 1.0]);
+                fill(next(), points, |x, _| [weight * x, 0.0]);
+                fill(next(), points, |_, y| [weight * y, 0.0]);
+                fill(next(), points, |x, _| [0.0, weight * x]);
+                fill(next(), points, |_, y| [0.0, weight * y]);
             }
         }
+        fill(next(), points, |_, _| [weight, 0.0]);
+        fill(next(), points, |_, _| [0.0, weight]);
     }
 
     fn sin_cos(self, parameters: &[f64]) -> (f64, f64) {
@@ -133,10 +136,15 @@ impl Model {
 
     /// The Jacobian of one mapped point by the parameters, `2 x n_parameters`, row after row.
     pub(crate) fn point_jacobian(self, parameters: &[f64], point: [f64; 2]) -> Vec<f64> {
-        let mut rows = vec![0.0; 2 * self.n_parameters()];
-        self.write_rows(parameters, point, self.sin_cos(parameters), &mut rows);
-        rows
+        let mut columns = vec![0.0; 2 * self.n_parameters()];
+        self.write_columns(parameters, &[point], 1.0, &mut columns);
+        [0, 1].into_iter().flat_map(|row| columns.iter().skip(row).step_by(2).copied()).collect()
     }
+}
+
+/// Writes a column of a Jacobian: what `of` gives for x and y of each point.
+fn fill(column: &mut [f64], points: &[[f64; 2]], of: impl Fn(f64, f64) -> [f64; 2]) {
+    column.as_chunks_mut().0.iter_mut().zip(points).for_each(|(value, [x, y])| *value = of(*x, *y));
 }
 
 /// Point pairs in normalised coordinates and the model that is to map them.
@@ -165,19 +173,15 @@ impl Residuals for PairResiduals {
     fn residuals(&self, parameters: &[f64], residuals: &mut [f64]) {
         let [[a, b, tx], [c, d, ty]] = self.model.map(parameters).rows;
         let pairs = self.moving.iter().zip(&self.reference);
-        for (block, ([x, y], [u, v])) in residuals.chunks_exact_mut(2).zip(pairs) {
-            block[0] = (a * x + b * y + tx - u) * self.weight;
-            block[1] = (c * x + d * y + ty - v) * self.weight;
+        for (block, ([x, y], [u, v])) in residuals.as_chunks_mut().0.iter_mut().zip(pairs) {
+            *block = [(a * x + b * y + tx - u) * self.weight, (c * x + d * y + ty - v) * self.weight];
         }
     }
 
-    fn jacobian_rows(&self, parameters: &[f64], first_row: usize, rows: &mut [f64]) {
-        let sin_cos = self.model.sin_cos(parameters);
-        let points = &self.moving[first_row / 2..];
-        for (rows, point) in rows.chunks_exact_mut(2 * self.model.n_parameters()).zip(points) {
-            self.model.write_rows(parameters, *point, sin_cos, rows);
-            rows.iter_mut().for_each(|value| *value *= self.weight);
-        }
+    fn jacobian_columns(&self, parameters: &[f64], first_row: usize, columns: &mut [f64]) {
+        let n_rows = columns.len() / self.model.n_parameters();
+        let points = &self.moving[first_row / 2..][..n_rows / 2];
+        self.model.write_columns(parameters, points, self.weight, columns);
     }
 }
 
