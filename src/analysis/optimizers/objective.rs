@@ -72,8 +72,12 @@ impl<'a, R: Residuals> Objective<'a, R> {
 
     /// Writes the gradient at the point of the last call of [`Objective::cost`]. One Jacobian pass.
     pub(super) fn gradient(&mut self, parameters: &[f64], gradient: &mut [f64]) {
-        gradient.fill(0.0);
         let (loss, block_len) = (self.loss, self.block_len);
+        if loss.kind == LossKind::Linear && self.problem.gradient(parameters, &self.residuals, gradient) {
+            self.n_jacobian_passes += 1;
+            return;
+        }
+        gradient.fill(0.0);
         self.each_stretch(parameters, |columns, residuals, _| {
             if loss.kind != LossKind::Linear {
                 for block in residuals.chunks_exact_mut(block_len) {
@@ -91,6 +95,16 @@ impl<'a, R: Residuals> Objective<'a, R> {
     pub(super) fn triangle(&mut self, parameters: &[f64], qr: &mut RowQr) {
         qr.clear();
         let (loss, block_len) = (self.loss, self.block_len);
+        if loss.kind == LossKind::Linear {
+            let n_columns = self.columns.len() / (self.n_parameters + 1) * self.n_parameters;
+            let (columns, right_side) = self.columns.split_at_mut(n_columns);
+            let n_rows = self.problem.compress(parameters, &self.residuals, columns, right_side);
+            if n_rows > 0 {
+                self.n_jacobian_passes += 1;
+                qr.absorb(&mut columns[..n_rows * self.n_parameters], &mut right_side[..n_rows]);
+                return;
+            }
+        }
         self.each_stretch(parameters, |columns, residuals, corrections| {
             if loss.kind != LossKind::Linear {
                 correct(loss, block_len, columns, residuals, corrections);
