@@ -5,6 +5,7 @@ pub mod findings;
 pub mod known;
 pub mod metrics;
 pub mod plot;
+pub mod real;
 pub mod report;
 pub mod session;
 pub mod unknown;
