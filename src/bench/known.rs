@@ -6,12 +6,13 @@ use std::fmt::Write;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::report::{Report, cpu_plot, word};
+use super::findings::{Findings, Table, Trials};
+use super::report::word;
 use super::session::Session;
 use crate::analysis::benchmark::efficiency::{self, EfficiencyCell, Squares, VarianceRatio};
 use crate::analysis::benchmark::findings::{
@@ -53,51 +54,36 @@ pub fn run(session: Session, settings: &KnownSettings) -> Result<Value> {
         n_trials => efficiency::judge(&squares, n_trials as usize),
     };
     let groups = known_groups(&results);
-    let conclusion = known_conclusion(&groups, &ratios);
-    session.write("trials.csv", trials_csv(&results).as_bytes())?;
-    let mut summary = json!({
-        "benchmark": "optimizers",
-        "settings": settings,
-        "machine": super::metrics::system_information(),
-        "n_fits": results.iter().map(|result| 2 * result.trials.len()).sum::<usize>(),
-        "solvers": SOLVERS,
-        "accuracies": ACCURACIES,
-        "accuracy_compared": ACCURACIES[ACCURACY_INDEX],
-        "recommended": recommended(&groups).map(|solver| SOLVERS[solver]),
-        "conclusion": conclusion,
-        "groups": groups,
-        "efficiency": ratios,
-    });
-    let mut written = summary.clone();
-    let ended = session.end(|closing, ended| {
-        summary["wall_s"] = ended.wall.as_secs_f64().into();
-        summary["metrics"] = json!(ended.samples);
-        let mut plots = plots::of(&results, &groups);
-        plots.push(("cpu", cpu_plot(&ended.samples)));
-        for (name, plot) in &plots {
-            closing.write(&format!("{name}.svg"), plot.to_svg().as_bytes())?;
-        }
-        conclusion.iter().for_each(|sentence| closing.say(sentence));
-        let mut report = Report::new("Two optimizers on known pairs", &summary["machine"]);
-        report.list("Conclusion", &conclusion);
-        report.plots(&plots);
-        report.table(
-            "By loss, start and box",
-            &GROUP_HEADER,
-            &groups.iter().map(group_row).collect::<Vec<_>>(),
-        );
-        report.table(
-            "Variance beside the bound of Cramér and Rao",
-            &RATIO_HEADER,
-            &ratios.iter().map(ratio_row).collect::<Vec<_>>(),
-        );
-        report.facts("Settings", &summary["settings"]);
-        closing.write("report.html", report.finish(ended.wall).as_bytes())?;
-        let text = serde_json::to_string_pretty(&summary).context("a summary is JSON")?;
-        closing.write("summary.json", text.as_bytes())
-    })?;
-    written["wall_s"] = ended.wall.as_secs_f64().into();
-    Ok(written)
+    let findings = Findings {
+        title: "Two optimizers on known pairs",
+        summary: json!({
+            "benchmark": "optimizers",
+            "settings": settings,
+            "n_fits": results.iter().map(|result| 2 * result.trials.len()).sum::<usize>(),
+            "solvers": SOLVERS,
+            "accuracies": ACCURACIES,
+            "accuracy_compared": ACCURACIES[ACCURACY_INDEX],
+            "recommended": recommended(&groups).map(|solver| SOLVERS[solver]),
+            "groups": groups,
+            "efficiency": ratios,
+        }),
+        conclusion: known_conclusion(&groups, &ratios),
+        trials: trials(&results),
+        plots: plots::of(&results, &groups),
+        tables: vec![
+            Table {
+                heading: "By loss, start and box",
+                header: &GROUP_HEADER,
+                rows: groups.iter().map(group_row).collect(),
+            },
+            Table {
+                heading: "Variance beside the bound of Cramér and Rao",
+                header: &RATIO_HEADER,
+                rows: ratios.iter().map(ratio_row).collect(),
+            },
+        ],
+    };
+    findings.close(session)
 }
 
 fn run_cells(session: &Session, settings: &KnownSettings) -> Result<Vec<KnownResult>> {
@@ -169,7 +155,7 @@ fn run_efficiency(session: &Session, settings: &KnownSettings) -> Result<Vec<(Ef
     results
 }
 
-fn trials_csv(results: &[KnownResult]) -> String {
+fn trials(results: &[KnownResult]) -> Trials {
     let mut csv = String::from(
         "n_pairs,noise_px,wrong_share,model,loss,start,bounds,trial,solver,rmsd_px,tre_px,cost_start,cost_least,cost,\
          iterations,residual_passes,jacobian_passes,passes_1e-3,passes_1e-6,passes_1e-9,passes_1e-12,stop_reason,\
@@ -204,7 +190,23 @@ fn trials_csv(results: &[KnownResult]) -> String {
             }
         }
     }
-    csv
+    Trials {
+        csv,
+        texts: &["model", "loss", "start", "bounds", "solver", "stop_reason"],
+        wholes: &[
+            "n_pairs",
+            "trial",
+            "iterations",
+            "residual_passes",
+            "jacobian_passes",
+            "passes_1e-3",
+            "passes_1e-6",
+            "passes_1e-9",
+            "passes_1e-12",
+            "peak_alloc_bytes",
+        ],
+        flags: &[],
+    }
 }
 
 const GROUP_HEADER: [&str; 9] = [

@@ -14,6 +14,12 @@ const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9
 /// Logarithmic axes go no further down than this part of their greatest value.
 const LOG_RANGE_MIN: f64 = 1e-16;
 
+/// Room beside scattered points, as a part of their range.
+const ROOM: f64 = 0.04;
+/// How wide a letter of the legend is at most, and how high a line, in px.
+const LETTER: f64 = 6.7;
+const LINE: f64 = 16.0;
+
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
@@ -74,7 +80,7 @@ impl Plot {
         for series in &self.series {
             draw(series, &axes, &mut svg);
         }
-        self.draw_legend(&mut svg);
+        self.draw_legend(&axes, &mut svg);
         svg + "</svg>\n"
     }
 
@@ -117,24 +123,69 @@ impl Plot {
         );
     }
 
-    fn draw_legend(&self, svg: &mut String) {
-        for (row, series) in self.series.iter().filter(|series| !series.name.is_empty()).enumerate() {
-            let y = TOP + 14.0 + 16.0 * row as f64;
-            let right = WIDTH - RIGHT - 10.0;
+    /// Puts the legend into the corner where it covers least.
+    fn draw_legend(&self, axes: &[Axis; 2], svg: &mut String) {
+        let named = || self.series.iter().filter(|series| !series.name.is_empty());
+        let n_letters = named().map(|series| series.name.chars().count()).max().unwrap_or(0);
+        let (width, height) = (LETTER * n_letters as f64 + 44.0, LINE * named().count() as f64 + 8.0);
+        let [top, bottom] = [TOP + 2.0, HEIGHT - BOTTOM - 2.0 - height];
+        let [left, right] = [LEFT + 2.0 + width, WIDTH - RIGHT - 2.0];
+        let covered = |&[right, top]: &[f64; 2]| {
+            let is_below =
+                |[x, y]: &[f64; 2]| (right - width..right).contains(x) && (top..top + height).contains(y);
+            self.series.iter().flat_map(|series| way(series, axes)).filter(is_below).count()
+        };
+        let corners = [[right, top], [right, bottom], [left, bottom], [left, top]];
+        let Some([right, top]) = corners.into_iter().min_by_key(covered) else { return };
+        for (row, series) in named().enumerate() {
+            let (x, y) = (right - 8.0, top + 12.0 + LINE * row as f64);
             let colour = COLOURS[series.colour % COLOURS.len()];
-            let dash = if series.style == Style::Dashed { " stroke-dasharray=\"6 4\"" } else { "" };
-            let (x1, x2) = (right - 22.0, right);
-            put(
-                svg,
-                &format!(
-                    "<line x1=\"{x1}\" y1=\"{y}\" x2=\"{x2}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"{dash}/>"
-                ),
-            );
-            let (x, y, name) = (right - 28.0, y + 4.0, escaped(&series.name));
+            if series.style == Style::Points {
+                put(svg, &dot(x - 11.0, y, series));
+            } else {
+                let dash = if series.style == Style::Dashed { " stroke-dasharray=\"6 4\"" } else { "" };
+                let x1 = x - 22.0;
+                let stroke = format!("stroke=\"{colour}\" stroke-width=\"2\"{dash}");
+                put(svg, &format!("<line x1=\"{x1}\" y1=\"{y}\" x2=\"{x}\" y2=\"{y}\" {stroke}/>"));
+            }
+            let (x, y, name) = (x - 28.0, y + 4.0, escaped(&series.name));
             let halo = "paint-order=\"stroke\" stroke=\"white\" stroke-width=\"4\"";
             put(svg, &format!("<text x=\"{x}\" y=\"{y}\" text-anchor=\"end\" {halo}>{name}</text>"));
         }
     }
+}
+
+/// Places along what is drawn of a series, a few px apart.
+fn way(series: &Series, axes: &[Axis; 2]) -> Vec<[f64; 2]> {
+    const N_BETWEEN: usize = 24;
+    let shown = series.points.iter().filter(|point| is_shown(point, axes));
+    let places: Vec<[f64; 2]> = shown.map(|point| [0, 1].map(|axis| axes[axis].place(point[axis]))).collect();
+    let between = |pair: &[[f64; 2]]| -> Vec<[f64; 2]> {
+        let at = |step: usize| {
+            let part = step as f64 / N_BETWEEN as f64;
+            [0, 1].map(|axis| pair[0][axis] + part * (pair[1][axis] - pair[0][axis]))
+        };
+        (0..N_BETWEEN).map(at).collect()
+    };
+    if series.style == Style::Points {
+        return places;
+    }
+    places.windows(2).flat_map(between).chain(places.last().copied()).collect()
+}
+
+/// Whether a point has a place on both axes.
+fn is_shown(point: &[f64; 2], axes: &[Axis; 2]) -> bool {
+    (0..2).all(|axis| point[axis].is_finite() && (!axes[axis].is_log || point[axis] > 0.0))
+}
+
+/// A point: a ring for the first colour, so that one of another shows within where both fall together.
+fn dot(x: f64, y: f64, series: &Series) -> String {
+    let colour = COLOURS[series.colour % COLOURS.len()];
+    let look = match series.colour {
+        0 => format!("r=\"5\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\""),
+        _ => format!("r=\"3\" fill=\"{colour}\""),
+    };
+    format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" {look}/>")
 }
 
 /// One axis: from values to px.
@@ -164,6 +215,7 @@ impl Axis {
             (true, false) => (low / 2.0, high * 2.0),
             (false, false) => (low - 0.5, high + 0.5),
         };
+        let (low, high) = if is_scattered(plot, axis) { padded(low, high, is_log) } else { (low, high) };
         let ends_px = if axis == 0 { [LEFT, WIDTH - RIGHT] } else { [HEIGHT - BOTTOM, TOP] };
         Self { low, high, is_log, ends_px }
     }
@@ -211,6 +263,23 @@ impl Axis {
     }
 }
 
+/// Whether points would lie on the frame: those of an axis whose range they make themselves.
+fn is_scattered(plot: &Plot, axis: usize) -> bool {
+    let has_range = axis == 1 && plot.y_range.is_some();
+    !has_range && plot.series.iter().any(|series| series.style == Style::Points)
+}
+
+/// A range with a little room at both ends.
+fn padded(low: f64, high: f64, is_log: bool) -> (f64, f64) {
+    if is_log {
+        let room = (high / low).powf(ROOM);
+        (low / room, high * room)
+    } else {
+        let room = ROOM * (high - low);
+        (low - room, high + room)
+    }
+}
+
 /// A tick's number without rounding errors.
 fn number(value: f64) -> String {
     let rounded = (value * 1e6).round() / 1e6;
@@ -223,13 +292,10 @@ fn number(value: f64) -> String {
 
 fn draw(series: &Series, axes: &[Axis; 2], svg: &mut String) {
     let colour = COLOURS[series.colour % COLOURS.len()];
-    let is_shown = |point: &[f64; 2]| {
-        (0..2).all(|axis| point[axis].is_finite() && (!axes[axis].is_log || point[axis] > 0.0))
-    };
     let place = |point: &[f64; 2]| [axes[0].place(point[0]), axes[1].place(point[1])];
     let mut path = String::new();
     let mut before: Option<[f64; 2]> = None;
-    for (index, point) in series.points.iter().enumerate().filter(|(_, point)| is_shown(point)) {
+    for (index, point) in series.points.iter().enumerate().filter(|(_, point)| is_shown(point, axes)) {
         let [x, y] = place(point);
         if let Some([low, high]) = series.whiskers.get(index).map(|ends| ends.map(|end| axes[1].place(end))) {
             put(
@@ -241,7 +307,7 @@ fn draw(series: &Series, axes: &[Axis; 2], svg: &mut String) {
         }
         let is_alone = series.points.len() == 1;
         if series.style == Style::Points || is_alone || !series.whiskers.is_empty() {
-            put(svg, &format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"));
+            put(svg, &dot(x, y, series));
         }
         match (before, series.style) {
             (None, _) => path += &format!("M{x:.1} {y:.1}"),

@@ -92,10 +92,20 @@ impl Report {
 
 /// How busy the machine and this process were over time.
 pub fn cpu_plot(samples: &[Sample]) -> Plot {
+    // a share is that since the sample before
+    let points = |of: fn(&Sample) -> f64| {
+        let mut before = 0.0;
+        let both = samples.iter().flat_map(|sample| {
+            let ends = [[before, of(sample)], [sample.time_s, of(sample)]];
+            before = sample.time_s;
+            ends
+        });
+        both.collect()
+    };
     let line = |name: &str, colour: usize, of: fn(&Sample) -> f64| Series {
         name: name.to_owned(),
         style: Style::Line,
-        points: samples.iter().map(|sample| [sample.time_s, of(sample)]).collect(),
+        points: points(of),
         whiskers: vec![],
         colour,
     };
@@ -104,7 +114,7 @@ pub fn cpu_plot(samples: &[Sample]) -> Plot {
         x_label: "seconds".to_owned(),
         y_label: "percent of all cores".to_owned(),
         is_log: [false, false],
-        y_range: Some([0.0, 100.0]),
+        y_range: Some([0.0, 105.0]),
         series: vec![
             line("machine", 6, |sample| sample.system_cpu_percent),
             line("this process", 0, |sample| sample.process_cpu_percent),

@@ -93,6 +93,16 @@ impl Session {
         &self.pool
     }
 
+    /// How many threads compute.
+    pub fn n_workers(&self) -> usize {
+        self.settings.n_workers
+    }
+
+    /// A folder of this run alone. What is left in it at the end becomes a result.
+    pub fn folder(&self) -> &Path {
+        &self.temporary.0
+    }
+
     /// Begins a task of `n` parts.
     pub fn task(&self, name: &'static str, n: usize) -> Task {
         self.say(&format!("{name}: {n} parts"));

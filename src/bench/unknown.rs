@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::findings::{Findings, Table, Trials};
 use super::plot::{Plot, Series, Style};
-use super::report::{Report, cpu_plot, word};
+use super::report::word;
 use super::session::Session;
 use crate::analysis::benchmark::findings::{UnknownSummary, unknown_conclusion, unknown_summary};
 use crate::analysis::benchmark::unknown::{
@@ -46,39 +47,23 @@ pub fn run(session: Session, settings: &UnknownSettings) -> Result<Value> {
     let results = run_cells(&session, settings)?;
     let summaries: Vec<_> =
         results.iter().map(|result| unknown_summary(&result.cell, &result.trials)).collect();
-    let conclusion = unknown_conclusion(&summaries);
-    session.write("trials.csv", trials_csv(&results).as_bytes())?;
-    let mut summary = json!({
-        "benchmark": "registration",
-        "settings": settings,
-        "machine": super::metrics::system_information(),
-        "n_pairs_of_fields": results.iter().map(|result| result.trials.len()).sum::<usize>(),
-        "conclusion": conclusion,
-        "cells": summaries,
-    });
-    let mut written = summary.clone();
-    let ended = session.end(|closing, ended| {
-        summary["wall_s"] = ended.wall.as_secs_f64().into();
-        summary["metrics"] = json!(ended.samples);
-        let mut plots = success_plots(&summaries);
-        plots.push(("tre_noise", tre_plot(&summaries)));
-        plots.push(("match_time", time_plot(&summaries)));
-        plots.push(("cpu", cpu_plot(&ended.samples)));
-        for (name, plot) in &plots {
-            closing.write(&format!("{name}.svg"), plot.to_svg().as_bytes())?;
-        }
-        conclusion.iter().for_each(|sentence| closing.say(sentence));
-        let mut report = Report::new("Registration without known pairs", &summary["machine"]);
-        report.list("Conclusion", &conclusion);
-        report.plots(&plots);
-        report.table("Cells", &HEADER, &summaries.iter().map(row).collect::<Vec<_>>());
-        report.facts("Settings", &summary["settings"]);
-        closing.write("report.html", report.finish(ended.wall).as_bytes())?;
-        let text = serde_json::to_string_pretty(&summary).context("a summary is JSON")?;
-        closing.write("summary.json", text.as_bytes())
-    })?;
-    written["wall_s"] = ended.wall.as_secs_f64().into();
-    Ok(written)
+    let mut plots = success_plots(&summaries);
+    plots.push(("tre_noise", tre_plot(&summaries)));
+    plots.push(("match_time", time_plot(&summaries)));
+    let findings = Findings {
+        title: "Registration without known pairs",
+        summary: json!({
+            "benchmark": "registration",
+            "settings": settings,
+            "n_pairs_of_fields": results.iter().map(|result| result.trials.len()).sum::<usize>(),
+            "cells": summaries,
+        }),
+        conclusion: unknown_conclusion(&summaries),
+        trials: trials(&results),
+        plots,
+        tables: vec![Table { heading: "Cells", header: &HEADER, rows: summaries.iter().map(row).collect() }],
+    };
+    findings.close(session)
 }
 
 fn run_cells(session: &Session, settings: &UnknownSettings) -> Result<Vec<CellResult>> {
@@ -105,7 +90,7 @@ fn run_cells(session: &Session, settings: &UnknownSettings) -> Result<Vec<CellRe
     results
 }
 
-fn trials_csv(results: &[CellResult]) -> String {
+fn trials(results: &[CellResult]) -> Trials {
     let mut csv = String::from(
         "n_nuclei,factor,value,trial,n_moving,n_reference,accepted,right,log10_chance,tre_px,tre_true_pairs_px,\
          precision,recall,ready_ms,match_ms,match_peak_alloc_bytes\n",
@@ -135,7 +120,12 @@ fn trials_csv(results: &[CellResult]) -> String {
             .expect("a string takes all text");
         }
     }
-    csv
+    Trials {
+        csv,
+        texts: &["factor"],
+        wholes: &["n_nuclei", "trial", "n_moving", "n_reference", "match_peak_alloc_bytes"],
+        flags: &["accepted", "right"],
+    }
 }
 
 const HEADER: [&str; 12] = [

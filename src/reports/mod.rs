@@ -13,6 +13,7 @@ mod writer;
 
 pub use fits::fit_fields;
 pub use objects::{Extras, ObjectTables, Part, PartError, write_atomically, write_parquet_atomically};
+pub use parquet::write_typed_parquet;
 pub use tables::{CurrentTables, TableError, next_refresh};
 pub use writer::{ReportNotice, ReportOptions, ReportWriter};
 

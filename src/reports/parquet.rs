@@ -1,4 +1,4 @@
-//! The Parquet form of an object table, made from its CSV form: the same columns, each with its type.
+//! The Parquet form of a table, made from its CSV form: the same columns, each with its type.
 
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -23,13 +23,26 @@ const ROW_GROUP_ROWS: usize = 1 << 15;
 /// # Errors
 /// I/O; [`io::ErrorKind::InvalidData`] where the text is no object table.
 pub(super) fn write_parquet(csv: impl BufRead, out: impl Write + Send) -> io::Result<()> {
+    write_typed_parquet(csv, out, "objects", column_type)
+}
+
+/// Does the same with a table of another kind: its name, and what the column of a name holds.
+///
+/// # Errors
+/// I/O; [`io::ErrorKind::InvalidData`] where the text is no such table.
+pub fn write_typed_parquet(
+    csv: impl BufRead,
+    out: impl Write + Send,
+    table: &str,
+    column_type: impl Fn(&str) -> ColumnType,
+) -> io::Result<()> {
     let mut csv = CsvReader::new(csv);
     let mut row = Vec::new();
     if !csv.read_row(&mut row)? {
         return Err(invalid("expected a header line, found nothing".to_owned()));
     }
-    let mut columns: Vec<Column> = row.iter().map(|name| Column::new(name)).collect();
-    let mut file = open(out, &columns).map_err(to_io)?;
+    let mut columns: Vec<Column> = row.iter().map(|name| Column::new(name, column_type(name))).collect();
+    let mut file = open(out, table, &columns).map_err(to_io)?;
     let mut n_rows = 0_usize;
     while csv.read_row(&mut row)? {
         if row.len() != columns.len() {
@@ -64,8 +77,8 @@ enum Values {
 }
 
 impl Column {
-    fn new(name: &str) -> Self {
-        let values = match column_type(name) {
+    fn new(name: &str, holds: ColumnType) -> Self {
+        let values = match holds {
             ColumnType::Text => Values::Text(Vec::new()),
             ColumnType::Whole => Values::Whole(Vec::new()),
             ColumnType::Real => Values::Real(Vec::new()),
@@ -118,9 +131,13 @@ impl Column {
     }
 }
 
-fn open<W: Write + Send>(out: W, columns: &[Column]) -> Result<SerializedFileWriter<W>, ParquetError> {
+fn open<W: Write + Send>(
+    out: W,
+    table: &str,
+    columns: &[Column],
+) -> Result<SerializedFileWriter<W>, ParquetError> {
     let fields: Result<Vec<_>, _> = columns.iter().map(|column| column.schema().map(Arc::new)).collect();
-    let schema = Type::group_type_builder("objects").with_fields(fields?).build()?;
+    let schema = Type::group_type_builder(table).with_fields(fields?).build()?;
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("scopewatch version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::GZIP(GzipLevel::default()))
@@ -165,7 +182,7 @@ fn write_row_group<W: Write + Send>(
 }
 
 fn invalid(text: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the object table is damaged: {text}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("the table is damaged: {text}"))
 }
 
 /// The error of the system where there is one below, so that a full disk is known as such.

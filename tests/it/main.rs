@@ -4,6 +4,7 @@
 
 mod support;
 
+mod bench;
 mod broken_files;
 mod commands;
 mod compare;

@@ -47,10 +47,29 @@ pub trait Residuals {
     /// Writes all residuals: one pass over the data.
     fn residuals(&self, parameters: &[f64], residuals: &mut [f64]);
 
-    /// Writes as many rows of the Jacobian as fit into `rows`, from `first_row` on, row after row: the element
-    /// `(i, j)` is the derivative of residual `first_row + i` by parameter `j`. A pass over the data calls this for
-    /// one stretch of rows after the other; a stretch holds whole blocks.
-    fn jacobian_rows(&self, parameters: &[f64], first_row: usize, rows: &mut [f64]);
+    /// Writes as many rows of the Jacobian as fit into `columns`, from `first_row` on, column after column: of `m` rows
+    /// the element `i + j m` is the derivative of residual `first_row + i` by parameter `j`. A pass over the data calls
+    /// this for one stretch of rows after the other; a stretch holds whole blocks.
+    fn jacobian_columns(&self, parameters: &[f64], first_row: usize, columns: &mut [f64]);
+
+    /// Writes the product of the transposed Jacobian with residuals, where there is a shorter way than through the
+    /// columns; says whether there is. One pass over the data.
+    fn gradient(&self, _parameters: &[f64], _residuals: &[f64], _gradient: &mut [f64]) -> bool {
+        false
+    }
+
+    /// Writes few rows with the same triangle as the Jacobian and the same product with what stands in `right_side`,
+    /// where there is a shorter way to them that is as sound: column after column, as many rows as are returned and
+    /// `right_side` has room for. Returns 0 where there is none. One pass over the data.
+    fn compress(
+        &self,
+        _parameters: &[f64],
+        _residuals: &[f64],
+        _columns: &mut [f64],
+        _right_side: &mut [f64],
+    ) -> usize {
+        0
+    }
 }
 
 /// A box that parameters stay within; infinite where there is no bound.

@@ -4,8 +4,9 @@ use super::qr::RowQr;
 use super::trace::Trace;
 use super::{Loss, LossKind, Residuals};
 
-/// Rows of the Jacobian that are held at a time, where a block is no longer.
-const ROWS_AT_A_TIME: usize = 128;
+/// Rows of the Jacobian that are held at a time, where a block is no longer; not a power of two, which would put the
+/// columns so far apart that processors take a load of one for what a store to another still holds back.
+const ROWS_AT_A_TIME: usize = 500;
 /// Least curvature along a residual beside that across: keeps the Gauss-Newton matrix positive definite.
 const CURVATURE_MIN: f64 = 1e-3;
 
@@ -17,11 +18,22 @@ pub(super) struct Objective<'a, R> {
     block_len: usize,
     /// Those of the last call of [`Objective::cost`].
     residuals: Vec<f64>,
-    rows: Vec<f64>,
+    /// A stretch of the Jacobian's rows, column after column, and a right side.
     columns: Vec<f64>,
+    /// How a robust loss changes each block of a stretch.
+    corrections: Vec<Correction>,
     pub(super) n_residual_passes: u32,
     pub(super) n_jacobian_passes: u32,
     pub(super) trace: Trace,
+}
+
+/// What makes the least squares of a block those of the loss to second order: its rows `J` become
+/// `root (J + shrink r r'J)`, its residuals `r` are multiplied with `residual`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Correction {
+    root: f64,
+    shrink: f64,
+    residual: f64,
 }
 
 impl<'a, R: Residuals> Objective<'a, R> {
@@ -30,14 +42,15 @@ impl<'a, R: Residuals> Objective<'a, R> {
         let n_residuals = problem.n_residuals();
         let rows_max = (ROWS_AT_A_TIME / block_len).max(1) * block_len;
         let n_rows = rows_max.min(n_residuals);
+        let n_corrections = if loss.kind == LossKind::Linear { 0 } else { n_rows / block_len };
         Self {
             problem,
             loss,
             n_parameters,
             block_len,
             residuals: vec![0.0; n_residuals],
-            rows: vec![0.0; n_rows * n_parameters],
             columns: vec![0.0; n_rows * (n_parameters + 1)],
+            corrections: vec![Correction::default(); n_corrections],
             n_residual_passes: 0,
             n_jacobian_passes: 0,
             trace: Trace::with_room(n_parameters, n_trace_points),
@@ -59,18 +72,20 @@ impl<'a, R: Residuals> Objective<'a, R> {
 
     /// Writes the gradient at the point of the last call of [`Objective::cost`]. One Jacobian pass.
     pub(super) fn gradient(&mut self, parameters: &[f64], gradient: &mut [f64]) {
+        let (loss, block_len) = (self.loss, self.block_len);
+        if loss.kind == LossKind::Linear && self.problem.gradient(parameters, &self.residuals, gradient) {
+            self.n_jacobian_passes += 1;
+            return;
+        }
         gradient.fill(0.0);
-        let (n, loss) = (self.n_parameters, self.loss);
-        let block_len = self.block_len;
-        self.each_stretch(parameters, |residuals, rows, _| {
-            for (block, rows) in residuals.chunks_exact(block_len).zip(rows.chunks_exact(n * block_len)) {
-                let weight =
-                    if loss.kind == LossKind::Linear { 1.0 } else { loss.at(dot(block, block)).weight };
-                for (residual, row) in block.iter().zip(rows.chunks_exact(n)) {
-                    let slope = weight * residual;
-                    gradient.iter_mut().zip(row).for_each(|(sum, value)| *sum += slope * value);
+        self.each_stretch(parameters, |columns, residuals, _| {
+            if loss.kind != LossKind::Linear {
+                for block in residuals.chunks_exact_mut(block_len) {
+                    let weight = loss.at(dot(block, block)).weight;
+                    block.iter_mut().for_each(|residual| *residual *= weight);
                 }
             }
+            add_products(columns, residuals, gradient);
         });
     }
 
@@ -79,72 +94,102 @@ impl<'a, R: Residuals> Objective<'a, R> {
     /// Gauss-Newton matrix of the robust cost (Triggs and others 2000, section 4.3). One Jacobian pass.
     pub(super) fn triangle(&mut self, parameters: &[f64], qr: &mut RowQr) {
         qr.clear();
-        let (n, loss, block_len) = (self.n_parameters, self.loss, self.block_len);
-        self.each_stretch(parameters, |residuals, rows, columns| {
-            let n_rows = residuals.len();
-            let columns = &mut columns[..n_rows * (n + 1)];
-            let (jacobian, right_side) = columns.split_at_mut(n_rows * n);
-            right_side.copy_from_slice(residuals);
+        let (loss, block_len) = (self.loss, self.block_len);
+        if loss.kind == LossKind::Linear {
+            let n_columns = self.columns.len() / (self.n_parameters + 1) * self.n_parameters;
+            let (columns, right_side) = self.columns.split_at_mut(n_columns);
+            let n_rows = self.problem.compress(parameters, &self.residuals, columns, right_side);
+            if n_rows > 0 {
+                self.n_jacobian_passes += 1;
+                qr.absorb(&mut columns[..n_rows * self.n_parameters], &mut right_side[..n_rows]);
+                return;
+            }
+        }
+        self.each_stretch(parameters, |columns, residuals, corrections| {
             if loss.kind != LossKind::Linear {
-                let blocks = right_side.chunks_exact_mut(block_len);
-                blocks
-                    .zip(rows.chunks_exact_mut(n * block_len))
-                    .for_each(|(r, rows)| correct(loss, r, rows, n));
+                correct(loss, block_len, columns, residuals, corrections);
             }
-            for (row_index, row) in rows.chunks_exact(n).enumerate() {
-                for (value, column) in row.iter().zip(jacobian.chunks_exact_mut(n_rows)) {
-                    column[row_index] = *value;
-                }
-            }
-            qr.absorb(columns, n_rows);
+            qr.absorb(columns, residuals);
         });
     }
 
-    /// Calls `take` with stretches of residuals, the rows of their Jacobian, and room for the same rows as columns.
-    fn each_stretch(&mut self, parameters: &[f64], mut take: impl FnMut(&[f64], &mut [f64], &mut [f64])) {
+    /// Calls `take` with the columns of each stretch of rows, a copy of its residuals, and room for corrections.
+    fn each_stretch(
+        &mut self,
+        parameters: &[f64],
+        mut take: impl FnMut(&mut [f64], &mut [f64], &mut [Correction]),
+    ) {
         self.n_jacobian_passes += 1;
         let n = self.n_parameters;
-        let n_rows = self.rows.len() / n;
+        let n_rows = self.columns.len() / (n + 1);
         for (index, residuals) in self.residuals.chunks(n_rows).enumerate() {
-            let rows = &mut self.rows[..residuals.len() * n];
-            self.problem.jacobian_rows(parameters, index * n_rows, rows);
-            take(residuals, rows, &mut self.columns);
+            let (columns, rest) = self.columns.split_at_mut(residuals.len() * n);
+            let right_side = &mut rest[..residuals.len()];
+            self.problem.jacobian_columns(parameters, index * n_rows, columns);
+            right_side.copy_from_slice(residuals);
+            take(columns, right_side, &mut self.corrections);
         }
     }
 }
 
-/// Replaces a block of residuals and its rows of the Jacobian by those whose least squares are the loss to second
-/// order.
-fn correct(loss: Loss, residuals: &mut [f64], rows: &mut [f64], n: usize) {
-    let sum_of_squares = dot(residuals, residuals);
-    let value = loss.at(sum_of_squares);
-    let root = value.weight.sqrt();
-    let along = value.curvature.max(CURVATURE_MIN).sqrt();
-    if sum_of_squares > 0.0 && along != 1.0 {
-        let shrink = (along - 1.0) / sum_of_squares;
-        for parameter in 0..n {
-            let products = residuals.iter().zip(rows[parameter..].iter().step_by(n));
-            let along_residual: f64 = products.map(|(residual, value)| residual * value).sum();
-            for (residual, value) in residuals.iter().zip(rows[parameter..].iter_mut().step_by(n)) {
-                *value += shrink * along_residual * residual;
+/// Adds the product of each column with the residuals, with the best instructions that this processor has.
+#[multiversion::multiversion(targets("x86_64+avx2"))]
+fn add_products(columns: &[f64], residuals: &[f64], sums: &mut [f64]) {
+    for (sum, column) in sums.iter_mut().zip(columns.chunks_exact(residuals.len())) {
+        *sum += dot(column, residuals);
+    }
+}
+
+/// Replaces residuals and columns of the Jacobian by those whose least squares are the loss to second order.
+fn correct(
+    loss: Loss,
+    block_len: usize,
+    columns: &mut [f64],
+    residuals: &mut [f64],
+    corrections: &mut [Correction],
+) {
+    for (correction, block) in corrections.iter_mut().zip(residuals.chunks_exact(block_len)) {
+        let sum_of_squares = dot(block, block);
+        let value = loss.at(sum_of_squares);
+        let root = value.weight.sqrt();
+        let along = value.curvature.max(CURVATURE_MIN).sqrt();
+        let shrink = if sum_of_squares > 0.0 { (along - 1.0) / sum_of_squares } else { 0.0 };
+        *correction = Correction { root, shrink, residual: root / along };
+    }
+    for column in columns.chunks_exact_mut(residuals.len()) {
+        let blocks = column.chunks_exact_mut(block_len).zip(residuals.chunks_exact(block_len));
+        for ((values, residuals), correction) in blocks.zip(&*corrections) {
+            let shrink = correction.shrink * dot(residuals, values);
+            for (value, residual) in values.iter_mut().zip(residuals) {
+                *value = correction.root * (*value + shrink * residual);
             }
         }
     }
-    rows.iter_mut().for_each(|value| *value *= root);
-    residuals.iter_mut().for_each(|value| *value *= root / along);
+    for (block, correction) in residuals.chunks_exact_mut(block_len).zip(corrections) {
+        block.iter_mut().for_each(|residual| *residual *= correction.residual);
+    }
 }
 
-/// The sum of products, in four interleaved sums.
+/// The sum of products, in sixteen interleaved sums: the same on every processor.
+#[inline(always)]
 pub(super) fn dot(left: &[f64], right: &[f64]) -> f64 {
-    let mut sums = [0.0; 4];
-    let (left_fours, right_fours) = (left.chunks_exact(4), right.chunks_exact(4));
-    let rest: f64 = left_fours.remainder().iter().zip(right_fours.remainder()).map(|(l, r)| l * r).sum();
-    for (l, r) in left_fours.zip(right_fours) {
-        for lane in 0..4 {
+    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<16>(), right.as_chunks::<16>());
+    let rest: f64 = left_rest.iter().zip(right_rest).map(|(l, r)| l * r).sum();
+    if left.is_empty() {
+        return rest;
+    }
+    let mut sums = [0.0; 16];
+    for (l, r) in left.iter().zip(right) {
+        for lane in 0..16 {
             sums[lane] += l[lane] * r[lane];
         }
     }
-    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            sums[lane] += sums[lane + half];
+        }
+    }
+    sums[0] + rest
 }
 
 /// The length of a vector.

@@ -38,28 +38,35 @@ impl RowQr {
         self.columns.iter().all(|value| value.is_finite())
     }
 
-    /// Takes in `n_rows` rows, given as `n` columns and a right side of that length each; they are overwritten.
-    pub(super) fn absorb(&mut self, rows: &mut [f64], n_rows: usize) {
-        let n = self.n;
-        for pivot in 0..n {
-            let (left, right) = rows.split_at_mut((pivot + 1) * n_rows);
-            let vector = &left[pivot * n_rows..];
-            let top = self.columns[pivot * n + pivot];
-            let below = dot(vector, vector);
-            if below == 0.0 {
-                continue;
-            }
-            // reflects (top, vector) onto (-sign(top) length, 0)
-            let length = top.hypot(below.sqrt()).copysign(top);
-            let head = top + length;
-            let factor = 1.0 / (length * head);
-            self.columns[pivot * n + pivot] = -length;
-            for (offset, column) in right.chunks_exact_mut(n_rows).enumerate() {
-                let top = &mut self.columns[(pivot + 1 + offset) * n + pivot];
-                let share = factor * (head * *top + dot(vector, column));
-                *top -= share * head;
-                column.iter_mut().zip(vector).for_each(|(value, v)| *value -= share * v);
-            }
+    /// Takes in rows, given as `n` columns one after the other and a right side; both are overwritten.
+    pub(super) fn absorb(&mut self, columns: &mut [f64], right_side: &mut [f64]) {
+        absorb(self.n, &mut self.columns, columns, right_side);
+    }
+}
+
+/// Reflects rows into a triangle, column after column, with the best instructions that this processor has.
+#[multiversion::multiversion(targets("x86_64+avx2"))]
+fn absorb(n: usize, triangle: &mut [f64], columns: &mut [f64], right_side: &mut [f64]) {
+    let n_rows = right_side.len();
+    for pivot in 0..n {
+        let (left, right) = columns.split_at_mut((pivot + 1) * n_rows);
+        let vector = &left[pivot * n_rows..];
+        let top = triangle[pivot * n + pivot];
+        let below = dot(vector, vector);
+        if below == 0.0 {
+            continue;
+        }
+        // reflects (top, vector) onto (-sign(top) length, 0)
+        let length = top.hypot(below.sqrt()).copysign(top);
+        let head = top + length;
+        let factor = 1.0 / (length * head);
+        triangle[pivot * n + pivot] = -length;
+        let others = right.chunks_exact_mut(n_rows).chain([&mut *right_side]);
+        for (offset, column) in others.enumerate() {
+            let top = &mut triangle[(pivot + 1 + offset) * n + pivot];
+            let share = factor * (head * *top + dot(vector, column));
+            *top -= share * head;
+            column.iter_mut().zip(vector).for_each(|(value, v)| *value -= share * v);
         }
     }
 }

@@ -33,7 +33,7 @@ pub fn examine(residuals: &impl Residuals, loss: Loss, parameters: &[f64], bound
     let (n, m, block_len) = (residuals.n_parameters(), residuals.n_residuals(), residuals.block_len());
     let mut values = vec![0.0; m];
     residuals.residuals(parameters, &mut values);
-    let mut rows = vec![0.0; block_len * n];
+    let mut columns = vec![0.0; block_len * n];
     let mut cost = 0.0;
     let mut gradient = vec![0.0; n];
     // the sum of the squares of each block's gradient
@@ -42,9 +42,11 @@ pub fn examine(residuals: &impl Residuals, loss: Loss, parameters: &[f64], bound
     for (index, block) in values.chunks_exact(block_len).enumerate() {
         let value = loss.at(block.iter().map(|r| r * r).sum());
         cost += value.cost / 2.0;
-        residuals.jacobian_rows(parameters, index * block_len, &mut rows);
-        let slopes =
-            |j: usize| value.weight * block.iter().enumerate().map(|(i, r)| r * rows[i * n + j]).sum::<f64>();
+        residuals.jacobian_columns(parameters, index * block_len, &mut columns);
+        let slopes = |j: usize| {
+            let column = &columns[j * block_len..][..block_len];
+            value.weight * block.iter().zip(column).map(|(residual, value)| residual * value).sum::<f64>()
+        };
         for j in 0..n {
             let slope = slopes(j);
             gradient[j] += slope;

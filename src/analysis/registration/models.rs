@@ -107,56 +107,75 @@ impl Model {
         }
     }
 
-    /// Writes both rows of the Jacobian of the mapped point by the parameters, `2 x n_parameters`.
-    fn write_rows(self, parameters: &[f64], [x, y]: [f64; 2], (sin, cos): (f64, f64), rows: &mut [f64]) {
+    /// The derivatives of the map's coefficients by each parameter, which the mapped point is linear in.
+    fn slopes(self, parameters: &[f64]) -> Slopes {
+        let (sin, cos) = self.rotation_index().map_or((0.0, 1.0), |index| parameters[index].sin_cos());
+        let none = [0.0; 3];
+        let mut slopes = [[none; 2]; N_PARAMETERS_MAX];
+        let n_others = self.n_parameters() - 2;
         match self {
             Self::Similarity => {
-                let (u, v) = (cos * x - sin * y, sin * x + cos * y);
-                let scale = parameters[0];
-                rows.copy_from_slice(&[u, -scale * v, 1.0, 0.0, v, scale * u, 0.0, 1.0]);
+                let (sin_scaled, cos_scaled) = (parameters[0] * sin, parameters[0] * cos);
+                slopes[0] = [[cos, -sin, 0.0], [sin, cos, 0.0]];
+                slopes[1] = [[-sin_scaled, -cos_scaled, 0.0], [cos_scaled, -sin_scaled, 0.0]];
             }
             Self::Anisotropic => {
-                let (u, v) = (parameters[0] * x, parameters[1] * y);
-                rows.copy_from_slice(&[
-                    cos * x,
-                    -sin * y,
-                    -sin * u - cos * v,
-                    1.0,
-                    0.0,
-                    sin * x,
-                    cos * y,
-                    cos * u - sin * v,
-                    0.0,
-                    1.0,
-                ]);
+                let [by_x, by_y] = [parameters[0], parameters[1]].map(|scale| (scale * sin, scale * cos));
+                slopes[0] = [[cos, 0.0, 0.0], [sin, 0.0, 0.0]];
+                slopes[1] = [[0.0, -sin, 0.0], [0.0, cos, 0.0]];
+                slopes[2] = [[-by_x.0, -by_y.1, 0.0], [by_x.1, -by_y.0, 0.0]];
             }
             Self::Affine => {
-                rows.copy_from_slice(&[x, y, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, x, y, 0.0, 1.0]);
+                slopes[0] = [[1.0, 0.0, 0.0], none];
+                slopes[1] = [[0.0, 1.0, 0.0], none];
+                slopes[2] = [none, [1.0, 0.0, 0.0]];
+                slopes[3] = [none, [0.0, 1.0, 0.0]];
             }
         }
-    }
-
-    fn sin_cos(self, parameters: &[f64]) -> (f64, f64) {
-        self.rotation_index().map_or((0.0, 1.0), |index| parameters[index].sin_cos())
+        slopes[n_others] = [[0.0, 0.0, 1.0], none];
+        slopes[n_others + 1] = [none, [0.0, 0.0, 1.0]];
+        slopes
     }
 
     /// The Jacobian of one mapped point by the parameters, `2 x n_parameters`, row after row.
-    pub(crate) fn point_jacobian(self, parameters: &[f64], point: [f64; 2]) -> Vec<f64> {
-        let mut rows = vec![0.0; 2 * self.n_parameters()];
-        self.write_rows(parameters, point, self.sin_cos(parameters), &mut rows);
-        rows
+    pub(crate) fn point_jacobian(self, parameters: &[f64], [x, y]: [f64; 2]) -> Vec<f64> {
+        let slopes = self.slopes(parameters);
+        let of = |row: usize| {
+            slopes[..self.n_parameters()]
+                .iter()
+                .map(move |slope| slope[row][0] * x + slope[row][1] * y + slope[row][2])
+        };
+        of(0).chain(of(1)).collect()
     }
 }
 
+/// Most parameters that a model has.
+const N_PARAMETERS_MAX: usize = 6;
+
+/// For each parameter, the derivatives of `[[a, b, tx], [c, d, ty]]`.
+type Slopes = [[[f64; 3]; 2]; N_PARAMETERS_MAX];
+
 /// Point pairs in normalised coordinates and the model that is to map them.
+///
+/// A residual is linear in the coefficients of the map, and these do not depend on the point. So the gradient follows
+/// from six sums of products, and the Jacobian is a small matrix behind the same three columns `x, y, 1` for both
+/// coordinates, whose triangle is computed once.
 #[derive(Debug, Clone)]
 pub(crate) struct PairResiduals {
-    pub(crate) model: Model,
-    pub(crate) moving: Vec<[f64; 2]>,
-    pub(crate) reference: Vec<[f64; 2]>,
+    model: Model,
+    moving: Vec<[f64; 2]>,
+    reference: Vec<[f64; 2]>,
     /// What a residual is multiplied with: one over the root of the number of pairs.
     pub(crate) weight: f64,
+    /// The triangle `R` of the columns `x, y, 1` of the moving points; `None` where one nearly depends on the others.
+    triangle: Option<[[f64; 3]; 3]>,
 }
+
+/// Least part of a column that the columns before it must leave for the triangle to be used: it comes from products, whose
+/// error grows with the square of its inverse.
+const INDEPENDENT: f64 = 1e-2;
+/// Rows of the compressed Jacobian.
+const N_COMPRESSED: usize = 6;
 
 impl Residuals for PairResiduals {
     fn n_parameters(&self) -> usize {
@@ -172,25 +191,131 @@ impl Residuals for PairResiduals {
     }
 
     fn residuals(&self, parameters: &[f64], residuals: &mut [f64]) {
-        let [[a, b, tx], [c, d, ty]] = self.model.map(parameters).rows;
-        let pairs = self.moving.iter().zip(&self.reference);
-        for (block, ([x, y], [u, v])) in residuals.chunks_exact_mut(2).zip(pairs) {
-            block[0] = (a * x + b * y + tx - u) * self.weight;
-            block[1] = (c * x + d * y + ty - v) * self.weight;
+        let map = self.model.map(parameters).rows;
+        write_residuals(&map, self.weight, [&self.moving, &self.reference], residuals);
+    }
+
+    fn jacobian_columns(&self, parameters: &[f64], first_row: usize, columns: &mut [f64]) {
+        let n_rows = columns.len() / self.model.n_parameters();
+        let points = &self.moving[first_row / 2..][..n_rows / 2];
+        for (column, slope) in columns.chunks_exact_mut(n_rows).zip(self.model.slopes(parameters)) {
+            let [[a, b, tx], [c, d, ty]] = slope.map(|row| row.map(|value| self.weight * value));
+            for (pair, [x, y]) in column.as_chunks_mut().0.iter_mut().zip(points) {
+                *pair = [a * x + b * y + tx, c * x + d * y + ty];
+            }
         }
     }
 
-    fn jacobian_rows(&self, parameters: &[f64], first_row: usize, rows: &mut [f64]) {
-        let sin_cos = self.model.sin_cos(parameters);
-        let points = &self.moving[first_row / 2..];
-        for (rows, point) in rows.chunks_exact_mut(2 * self.model.n_parameters()).zip(points) {
-            self.model.write_rows(parameters, *point, sin_cos, rows);
-            rows.iter_mut().for_each(|value| *value *= self.weight);
+    fn gradient(&self, parameters: &[f64], residuals: &[f64], gradient: &mut [f64]) -> bool {
+        let sums = sums_of_products(&self.moving, residuals);
+        for (value, slope) in gradient.iter_mut().zip(self.model.slopes(parameters)) {
+            let products = slope.iter().flatten().zip(sums.iter().flatten());
+            *value = self.weight * products.map(|(slope, sum)| slope * sum).sum::<f64>();
         }
+        true
+    }
+
+    fn compress(
+        &self,
+        parameters: &[f64],
+        residuals: &[f64],
+        columns: &mut [f64],
+        right_side: &mut [f64],
+    ) -> usize {
+        let Some(triangle) = self.triangle.filter(|_| right_side.len() >= N_COMPRESSED) else { return 0 };
+        for (column, slope) in columns.chunks_exact_mut(N_COMPRESSED).zip(self.model.slopes(parameters)) {
+            for (part, slope) in column.chunks_exact_mut(3).zip(slope) {
+                for (value, row) in part.iter_mut().zip(triangle) {
+                    *value = self.weight * (row[0] * slope[0] + row[1] * slope[1] + row[2] * slope[2]);
+                }
+            }
+        }
+        // the products are R' times what stands beside the triangle
+        for (part, sums) in right_side.chunks_exact_mut(3).zip(sums_of_products(&self.moving, residuals)) {
+            let first = sums[0] / triangle[0][0];
+            let second = (sums[1] - triangle[0][1] * first) / triangle[1][1];
+            let third = (sums[2] - triangle[0][2] * first - triangle[1][2] * second) / triangle[2][2];
+            part.copy_from_slice(&[first, second, third]);
+        }
+        N_COMPRESSED
     }
 }
 
+/// Writes the residuals of pairs of moving and reference points, with the best instructions that this processor has.
+#[multiversion::multiversion(targets("x86_64+avx2"))]
+fn write_residuals(
+    [[a, b, tx], [c, d, ty]]: &[[f64; 3]; 2],
+    weight: f64,
+    [moving, reference]: [&[[f64; 2]]; 2],
+    residuals: &mut [f64],
+) {
+    let pairs = moving.iter().zip(reference);
+    for (block, ([x, y], [u, v])) in residuals.as_chunks_mut().0.iter_mut().zip(pairs) {
+        *block = [(a * x + b * y + tx - u) * weight, (c * x + d * y + ty - v) * weight];
+    }
+}
+
+/// Sums of the residuals in x and in y, each times `x, y, 1`; four interleaved sums of each, on every processor alike.
+#[multiversion::multiversion(targets("x86_64+avx2"))]
+fn sums_of_products(points: &[[f64; 2]], residuals: &[f64]) -> [[f64; 3]; 2] {
+    let (points, points_rest) = points.as_flattened().as_chunks::<8>();
+    let (residuals, residuals_rest) = residuals.as_chunks::<8>();
+    let [mut alike, mut crossed, mut plain] = [[0.0; 8]; 3];
+    for (point, residual) in points.iter().zip(residuals) {
+        for lane in 0..8 {
+            alike[lane] += point[lane] * residual[lane];
+            crossed[lane] += point[lane] * residual[lane ^ 1];
+            plain[lane] += residual[lane];
+        }
+    }
+    for (lane, (point, residual)) in points_rest.iter().zip(residuals_rest).enumerate() {
+        alike[lane] += point * residual;
+        crossed[lane] += point * residuals_rest[lane ^ 1];
+        plain[lane] += residual;
+    }
+    let [alike, crossed, plain] = [alike, crossed, plain]
+        .map(|sums| [0, 1].map(|axis| (sums[axis] + sums[axis + 2]) + (sums[axis + 4] + sums[axis + 6])));
+    [[alike[0], crossed[1], plain[0]], [crossed[0], alike[1], plain[1]]]
+}
+
+/// The triangle of the columns `x, y, 1`, by Cholesky's method; `None` where one nearly depends on those before it.
+fn triangle(points: &[[f64; 2]]) -> Option<[[f64; 3]; 3]> {
+    let mut products = [[0.0; 3]; 3];
+    for [x, y] in points {
+        let row = [*x, *y, 1.0];
+        for i in 0..3 {
+            (i..3).for_each(|j| products[i][j] += row[i] * row[j]);
+        }
+    }
+    let mut triangle = [[0.0; 3]; 3];
+    for i in 0..3 {
+        for j in i..3 {
+            let before: f64 = (0..i).map(|k| triangle[k][i] * triangle[k][j]).sum();
+            let rest = products[i][j] - before;
+            if j > i {
+                triangle[i][j] = rest / triangle[i][i];
+            } else if rest > INDEPENDENT * INDEPENDENT * products[i][i] {
+                triangle[i][i] = rest.sqrt();
+            } else {
+                return None;
+            }
+        }
+    }
+    Some(triangle)
+}
+
 impl PairResiduals {
+    /// Pairs of moving and reference points, one after the other.
+    pub(crate) fn new(model: Model, moving: Vec<[f64; 2]>, reference: Vec<[f64; 2]>) -> Self {
+        let (weight, triangle) = (1.0 / (moving.len() as f64).sqrt(), triangle(&moving));
+        Self { model, moving, reference, weight, triangle }
+    }
+
+    /// The model that is to map the pairs.
+    pub(crate) fn model(&self) -> Model {
+        self.model
+    }
+
     /// The least squares parameters, computed directly; `None` where the pairs do not determine them, or where a
     /// scale is not positive. The moving points must be centred.
     pub(crate) fn closed_form(&self) -> Option<Vec<f64>> {

@@ -10,6 +10,7 @@ use super::{Exit, Failure, say};
 use crate::analysis::benchmark::known::KnownAxes;
 use crate::analysis::benchmark::unknown::NOISE_PX;
 use crate::bench::known::{self, KnownSettings};
+use crate::bench::real::{self, RealSettings};
 use crate::bench::session::{Session, SessionSettings};
 use crate::bench::unknown::{self, UnknownSettings};
 use crate::machine;
@@ -17,7 +18,7 @@ use crate::tuning::{Sharing, shares};
 
 /// Measures the optimizers and the registration, and writes a report
 ///
-/// Each benchmark writes trials.csv, summary.json, report.html, the plots as SVG, and a log.
+/// Each benchmark writes trials.csv and trials.parquet, summary.json, report.html, the plots as SVG, and a log.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  scopewatch bench optimizers --out /tmp/bench-optimizers")]
 pub(super) struct BenchArgs {
@@ -54,12 +55,18 @@ struct OptimizersArgs {
     efficiency_trials: u32,
 }
 
-/// Registers generated fields whose pairs nobody tells, and refuses unrelated ones
+/// Registers generated fields whose pairs nobody tells, and refuses unrelated ones; or the fields of real files
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  scopewatch bench registration --out /tmp/bench-registration")]
+#[command(after_help = "Examples:\n  scopewatch bench registration --out /tmp/bench-registration\n  \
+                        scopewatch bench registration --real /data/10x /data/40x --out /tmp/bench-real")]
 struct RegistrationArgs {
     #[command(flatten)]
     common: CommonArgs,
+    /// Reads, segments and registers the files of two folders, those of the coarse and of the fine objective, instead of
+    /// generated fields
+    #[arg(long, num_args = 2, value_names = ["DIR10X", "DIR40X"],
+          conflicts_with_all = ["points", "noise", "trials", "unrelated", "seed"])]
+    real: Option<Vec<PathBuf>>,
     /// Numbers of nuclei in the reference field, separated by commas
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [2500, 10_000], value_parser = count_of_nuclei)]
     points: Vec<usize>,
@@ -152,6 +159,11 @@ pub(super) fn main(args: BenchArgs) -> Result<Exit, Failure> {
             args.common.tell(&known::run(session, &settings)?)
         }
         What::Registration(args) => {
+            if let Some([coarse, fine]) = args.real.as_deref() {
+                let settings = RealSettings { folders: [coarse.clone(), fine.clone()] };
+                let session = args.common.begin("bench registration --real")?;
+                return args.common.tell(&real::run(session, &settings)?);
+            }
             let settings = UnknownSettings {
                 n_nuclei: args.points,
                 noise_px: args.noise,

@@ -46,6 +46,30 @@ impl Memory {
         self.theta = 1.0;
     }
 
+    /// Forgets the older half of the pairs, and whatever else keeps the approximation from being positive definite.
+    pub(super) fn forget(&mut self) {
+        while self.n_pairs > 0 {
+            self.drop_oldest(self.n_pairs.div_ceil(2));
+            if self.n_pairs == 0 {
+                self.clear();
+            } else if self.factorise() {
+                return;
+            }
+        }
+    }
+
+    fn drop_oldest(&mut self, n_dropped: usize) {
+        let (n, max) = (self.n, self.n_pairs_max);
+        self.steps.copy_within(n_dropped * n.., 0);
+        self.changes.copy_within(n_dropped * n.., 0);
+        for matrix in [&mut self.step_change, &mut self.step_step] {
+            for row in n_dropped..max {
+                matrix.copy_within(row * max + n_dropped..(row + 1) * max, (row - n_dropped) * max);
+            }
+        }
+        self.n_pairs -= n_dropped;
+    }
+
     pub(super) fn step(&self, pair: usize) -> &[f64] {
         &self.steps[pair * self.n..][..self.n]
     }
@@ -59,14 +83,7 @@ impl Memory {
     pub(super) fn push(&mut self, step: &[f64], change: &[f64]) {
         let (n, max) = (self.n, self.n_pairs_max);
         if self.n_pairs == max {
-            self.steps.copy_within(n.., 0);
-            self.changes.copy_within(n.., 0);
-            for matrix in [&mut self.step_change, &mut self.step_step] {
-                for row in 1..max {
-                    matrix.copy_within(row * max + 1..(row + 1) * max, (row - 1) * max);
-                }
-            }
-            self.n_pairs -= 1;
+            self.drop_oldest(1);
         }
         let last = self.n_pairs;
         self.steps[last * n..][..n].copy_from_slice(step);
@@ -81,7 +98,7 @@ impl Memory {
         }
         self.theta = dot(change, change) / self.step_change[last * max + last];
         if !self.factorise() {
-            self.clear();
+            self.forget();
         }
     }
 

@@ -1,10 +1,11 @@
 //! L-BFGS-B: limited-memory quasi-Newton steps within bounds, from costs and gradients alone.
 //!
-//! The steps and tests are those of version 3.0 of the program of the same name, with three additions: a trial point
+//! The steps and tests are those of version 3.0 of the program of the same name, with four additions: a trial point
 //! whose cost is not finite shortens the line search instead of ending it; a direction that promises less than the
-//! rounding error of the cost is not searched; and a small reduction ends it only where steepest descent promises no
-//! more. Without the last, the projected subspace step may lead across the box again and again, so that the cost
-//! hardly falls far from the minimum.
+//! rounding error of the cost is not searched, and one that promises little more is tried once; a small reduction ends
+//! it only where steepest descent promises no more; and where the memory has led astray, its older half goes first. Without the third, the projected subspace step
+//! may lead across the box again and again, so that the cost hardly falls far from the minimum. Without the fourth, all
+//! curvature is forgotten at once, and from the steepest descent of a narrow valley there is no way on.
 //!
 //! # References
 //! Byrd, Lu, Nocedal and Zhu 1995, SIAM J. Sci. Comput. 16(5); Zhu, Byrd, Lu and Nocedal 1997, ACM TOMS 23(4),
@@ -33,6 +34,8 @@ const RETREAT: f64 = 0.1;
 /// A failed search along the steepest descent is put down to rounding when it promised less than this part of the
 /// cost.
 const ROUNDING: f64 = 1e3 * f64::EPSILON;
+/// A direction that promises less than this part of the cost is tried once: what a second trial finds is chance.
+const NOISE: f64 = 16.0 * f64::EPSILON;
 
 /// When to stop and how much to remember. The names in brackets are those of the original program.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -211,8 +214,9 @@ impl<'a, F: Function> Search<'a, F> {
                 if is_flat || reduction > enough {
                     return None;
                 }
-                if self.memory.n_pairs > 1 && self.promise() > enough {
-                    self.memory.clear();
+                let is_noise = -slope <= NOISE * size;
+                if !is_noise && self.memory.n_pairs > 1 && self.promise() > enough {
+                    self.memory.forget();
                     return None;
                 }
                 Some(StopReason::Cost)
@@ -223,7 +227,7 @@ impl<'a, F: Function> Search<'a, F> {
                 Some(if is_vain { StopReason::Rounding } else { StopReason::LineSearch })
             }
             Progress::Failed => {
-                self.memory.clear();
+                self.memory.forget();
                 None
             }
         }
@@ -256,7 +260,7 @@ impl<'a, F: Function> Search<'a, F> {
             if self.subspace.minimise(&model, &mut self.cauchy) {
                 break;
             }
-            self.memory.clear();
+            self.memory.forget();
         }
         for ((step, to), from) in self.direction.iter_mut().zip(&self.cauchy.point).zip(&self.parameters) {
             *step = to - from;
@@ -290,6 +294,9 @@ impl<'a, F: Function> Search<'a, F> {
             }
             let slope = dot(&self.trial_gradient, &self.direction);
             match search.advise(Sample { length, cost, slope }) {
+                Advice::Try(_) if -start.slope * length <= NOISE * self.cost.abs() => {
+                    return Progress::Failed;
+                }
                 Advice::Try(next) => length = next,
                 Advice::Take if cost <= self.cost => return self.take(length, cost, start.slope, slope),
                 Advice::Take => return Progress::Failed,

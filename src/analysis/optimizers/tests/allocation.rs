@@ -27,15 +27,16 @@ impl Residuals for Valleys {
         }
     }
 
-    fn jacobian_rows(&self, x: &[f64], first_row: usize, rows: &mut [f64]) {
-        rows.fill(0.0);
-        for (row, values) in (first_row..).zip(rows.chunks_exact_mut(self.0)) {
-            let pair = row / 2 * 2;
-            if row % 2 == 0 {
-                values[pair] = -20.0 * x[pair];
-                values[pair + 1] = 10.0;
+    fn jacobian_columns(&self, x: &[f64], first_row: usize, columns: &mut [f64]) {
+        columns.fill(0.0);
+        let n_rows = columns.len() / self.0;
+        for row in 0..n_rows {
+            let pair = (first_row + row) / 2 * 2;
+            if (first_row + row).is_multiple_of(2) {
+                columns[pair * n_rows + row] = -20.0 * x[pair];
+                columns[(pair + 1) * n_rows + row] = 10.0;
             } else {
-                values[pair] = -1.0;
+                columns[pair * n_rows + row] = -1.0;
             }
         }
     }

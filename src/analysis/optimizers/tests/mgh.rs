@@ -258,20 +258,23 @@ fn unsolved(optimizer: usize, bounded: bool) -> Vec<&'static str> {
 }
 
 #[test]
-fn levenberg_marquardt_solves_all_but_one() {
+fn levenberg_marquardt_solves_18_of_19() {
     // freudenstein_roth leads every local method into its second minimum
     assert_eq!(unsolved(0, false), ["freudenstein_roth"]);
 }
 
 #[test]
-fn lbfgsb_solves_all_but_the_worst_scaled() {
+fn lbfgsb_solves_16_of_19() {
     let left = unsolved(1, false);
-    let known = ["freudenstein_roth", "powell_badly_scaled", "meyer", "biggs_exp6"];
+    println!("L-BFGS-B: not {left:?}");
+    assert!(CASES.len() - left.len() >= 16, "{left:?}");
+    let known = ["freudenstein_roth", "biggs_exp6", "powell_badly_scaled", "meyer"];
     assert!(left.iter().all(|name| known.contains(name)), "{left:?}");
 }
 
 #[test]
-fn bounds_are_kept_and_the_constrained_minima_found() {
+fn of_10_within_bounds_levenberg_marquardt_solves_9_and_lbfgsb_8() {
+    assert_eq!(CASES.iter().filter(|case| case.bounded.is_some()).count(), 10);
     // within its bounds, the start of gulf lies on a plateau
     assert_eq!(unsolved(0, true), ["gulf"]);
     let left = unsolved(1, true);

@@ -44,11 +44,13 @@ impl<F: Fn(&[Dual], usize) -> Dual> Residuals for Problem<F> {
         }
     }
 
-    fn jacobian_rows(&self, parameters: &[f64], first_row: usize, rows: &mut [f64]) {
+    fn jacobian_columns(&self, parameters: &[f64], first_row: usize, columns: &mut [f64]) {
         let duals = self.duals(parameters);
-        for (index, row) in rows.chunks_exact_mut(self.n_parameters).enumerate() {
-            let residual = (self.residual)(&duals, first_row + index);
-            row.copy_from_slice(&residual.slopes[..self.n_parameters]);
+        let n_rows = columns.len() / self.n_parameters;
+        for row in 0..n_rows {
+            let residual = (self.residual)(&duals, first_row + row);
+            let places = columns[row..].iter_mut().step_by(n_rows);
+            places.zip(residual.slopes).for_each(|(value, slope)| *value = slope);
         }
     }
 }

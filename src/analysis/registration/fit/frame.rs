@@ -36,12 +36,11 @@ impl<'a> Frame<'a> {
         let normalised = |points, which| normalise(points).ok_or(FitError::Coincident { which });
         let (centre_moving, radius_moving) = normalised(&mut moving, "moving")?;
         let (centre_reference, radius_reference) = normalised(&mut reference, "reference")?;
-        let weight = 1.0 / (moving.len() as f64).sqrt();
         Ok(Self {
             moving_px,
             reference_px,
             mirrored: settings.mirrored,
-            problem: PairResiduals { model: settings.model, moving, reference, weight },
+            problem: PairResiduals::new(settings.model, moving, reference),
             centre_moving,
             centre_reference,
             radius_moving,
@@ -87,7 +86,7 @@ impl<'a> Frame<'a> {
     /// Whether the closed form is the minimum that the optimizers are asked for.
     pub(super) fn is_answer(&self, closed_form: &[f64], settings: &FitSettings, bounds: &Bounds) -> bool {
         let is_inside = |(index, &value): (usize, &f64)| {
-            let is_rotation = self.problem.model.rotation_index() == Some(index);
+            let is_rotation = self.problem.model().rotation_index() == Some(index);
             let value = if is_rotation { nearest_turn(value, settings) } else { value };
             (bounds.lower[index]..=bounds.upper[index]).contains(&value)
         };
@@ -133,7 +132,7 @@ impl<'a> Frame<'a> {
 
     /// The map in px that normalised parameters stand for.
     fn in_px(&self, parameters: &[f64]) -> Affine {
-        let map = self.problem.model.map(parameters);
+        let map = self.problem.model().map(parameters);
         let [tx, ty] = map.translation();
         let linear = map.linear().map(|row| row.map(|value| value / self.scale_unit()));
         let turned = Affine::from_parts(linear, [0.0, 0.0]);
@@ -148,7 +147,7 @@ impl<'a> Frame<'a> {
     }
 
     fn parameters_in_px(&self, reference_from_moving: &Affine) -> Vec<f64> {
-        match self.problem.model {
+        match self.problem.model() {
             Model::Affine => Model::Affine.parameters(reference_from_moving),
             model => model.parameters(&reference_from_moving.after(&self.mirror())),
         }
@@ -181,7 +180,7 @@ impl<'a> Frame<'a> {
     /// Standard errors in px: the shift in px is where the origin of the moving image lands, which is far from the
     /// centre of the points, so that it takes up the errors of all parameters.
     fn standard_errors(&self, parameters: &[f64], covariance: &[f64]) -> Vec<f64> {
-        let model = self.problem.model;
+        let model = self.problem.model();
         let n = model.n_parameters();
         let origin = self.centre_moving.map(|value| -value / self.radius_moving);
         let at_origin = model.point_jacobian(parameters, origin);

@@ -1,6 +1,8 @@
 use std::f64::consts::{PI, TAU};
 
 use super::*;
+use crate::analysis::optimizers::Residuals;
+use crate::analysis::registration::models::PairResiduals;
 use crate::analysis::synthesis::Random;
 
 const KINDS: [LossKind; 5] =
@@ -251,4 +253,47 @@ fn bounds_around_half_a_turn_are_met_from_either_side() {
         let apart = distance(&fit.lm.reference_from_moving, &fit.reference_from_moving);
         assert!(apart < 1e-6, "{theta_rad:?}: {apart}");
     }
+}
+
+/// The short ways to gradient and triangle lead where those through the columns do.
+#[test]
+fn sums_and_compressed_rows_are_those_of_the_whole_jacobian() {
+    let mut random = Random::new(5);
+    for n in [4, 5, 7, 30] {
+        let mut cloud = || (0..n).map(|_| [(); 2].map(|()| random.between(-1.5, 1.5))).collect::<Vec<_>>();
+        let (moving, reference) = (cloud(), cloud());
+        for (model, parameters) in [
+            (Model::Similarity, vec![0.8, 2.5, 0.1, -0.2]),
+            (Model::Anisotropic, vec![0.8, 1.3, -0.7, 0.1, -0.2]),
+            (Model::Affine, vec![0.7, -0.4, 0.2, 1.1, 0.1, -0.2]),
+        ] {
+            let problem = PairResiduals::new(model, moving.clone(), reference.clone());
+            let (m, k) = (problem.n_residuals(), parameters.len());
+            let (mut residuals, mut columns) = (vec![0.0; m], vec![0.0; m * k]);
+            problem.residuals(&parameters, &mut residuals);
+            problem.jacobian_columns(&parameters, 0, &mut columns);
+            let product =
+                |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(l, r)| l * r).sum::<f64>();
+            let near = |found: f64, expected: f64| {
+                assert!((found - expected).abs() < 1e-12, "{model:?} {n}: {found}, not {expected}");
+            };
+            let mut gradient = vec![0.0; k];
+            assert!(problem.gradient(&parameters, &residuals, &mut gradient));
+            let (mut few, mut right_side) = (vec![0.0; m * k], vec![0.0; m]);
+            let n_few = problem.compress(&parameters, &residuals, &mut few, &mut right_side);
+            assert_eq!(n_few, 6, "{n} points in general position");
+            for (i, column) in columns.chunks_exact(m).enumerate() {
+                near(gradient[i], product(column, &residuals));
+                let short = &few[i * n_few..][..n_few];
+                near(product(short, &right_side[..n_few]), gradient[i]);
+                for (j, other) in columns.chunks_exact(m).enumerate() {
+                    near(product(short, &few[j * n_few..][..n_few]), product(column, other));
+                }
+            }
+        }
+    }
+    let on_a_line: Vec<_> = (-3..=3).map(|i| [f64::from(i), 2.0 * f64::from(i)]).collect();
+    let problem = PairResiduals::new(Model::Similarity, on_a_line.clone(), on_a_line);
+    let (mut columns, mut right_side) = (vec![0.0; 56], vec![0.0; 14]);
+    assert_eq!(problem.compress(&[1.0, 0.0, 0.0, 0.0], &[0.0; 14], &mut columns, &mut right_side), 0);
 }
