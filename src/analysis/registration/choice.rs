@@ -1,7 +1,7 @@
 //! Which model do pairs call for? The simplest that leaves no more than chance explains.
 
 use super::fit::FitBounds;
-use super::models::{Model, PairResiduals};
+use super::models::{Model, closed_form};
 
 /// A model is dropped where chance would make it look as poor in fewer than one of a thousand cases: the normal
 /// deviate of that probability on both sides, and twice its logarithm.
@@ -29,11 +29,9 @@ pub fn simplest_model(moving: &[[f64; 2]], reference: &[[f64; 2]], mirrored: boo
     let n_free = 2 * moving.len() as i64 - widest.n_parameters() as i64;
     let [moving, reference] = [centred(&moving), centred(reference)];
     let total: f64 = reference.as_flattened().iter().map(|value| value * value).sum();
-    let mut pairs = PairResiduals { model: widest, moving, reference, weight: 1.0 };
-    let mut left = |model: Model| {
-        pairs.model = model;
+    let left = |model: Model| {
         // what cannot be computed explains nothing
-        sum_of_squares(&pairs).map_or(total, |square| square.max(ROUNDING * total))
+        sum_of_squares(model, &moving, &reference).map_or(total, |square| square.max(ROUNDING * total))
     };
     let least = left(widest);
     let candidates = [Model::Similarity, Model::Anisotropic];
@@ -63,13 +61,13 @@ fn centred(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
 }
 
 /// What the least squares leave.
-fn sum_of_squares(pairs: &PairResiduals) -> Option<f64> {
-    let map = pairs.model.map(&pairs.closed_form()?);
+fn sum_of_squares(model: Model, moving: &[[f64; 2]], reference: &[[f64; 2]]) -> Option<f64> {
+    let map = model.map(&closed_form(model, moving, reference)?);
     let square = |(from, to): (&[f64; 2], &[f64; 2])| {
         let [x, y] = map.apply(*from);
         (x - to[0]).powi(2) + (y - to[1]).powi(2)
     };
-    Some(pairs.moving.iter().zip(&pairs.reference).map(square).sum())
+    Some(moving.iter().zip(reference).map(square).sum())
 }
 
 #[cfg(test)]

@@ -316,27 +316,32 @@ impl PairResiduals {
         self.model
     }
 
-    /// The least squares parameters, computed directly; `None` where the pairs do not determine them, or where a
-    /// scale is not positive. The moving points must be centred.
+    /// The least squares parameters, computed directly ([`closed_form`]).
     pub(crate) fn closed_form(&self) -> Option<Vec<f64>> {
-        // moving and reference are centred and the weights equal: the shift is zero
-        let mut sums = Sums::default();
-        for ([x, y], [u, v]) in self.moving.iter().zip(&self.reference) {
-            sums.xu += x * u;
-            sums.xv += x * v;
-            sums.yu += y * u;
-            sums.yv += y * v;
-            sums.xx += x * x;
-            sums.xy += x * y;
-            sums.yy += y * y;
-        }
-        let parameters = match self.model {
-            Model::Similarity => sums.similarity(),
-            Model::Anisotropic => sums.anisotropic(),
-            Model::Affine => sums.affine(),
-        }?;
-        parameters.iter().all(|value| value.is_finite()).then_some(parameters)
+        closed_form(self.model, &self.moving, &self.reference)
     }
+}
+
+/// The parameters that map centred points to centred points of their own number with least squares, computed directly;
+/// `None` where the pairs do not determine them, or where a scale is not positive.
+pub(super) fn closed_form(model: Model, moving: &[[f64; 2]], reference: &[[f64; 2]]) -> Option<Vec<f64>> {
+    // both are centred and the weights equal: the shift is zero
+    let mut sums = Sums::default();
+    for ([x, y], [u, v]) in moving.iter().zip(reference) {
+        sums.xu += x * u;
+        sums.xv += x * v;
+        sums.yu += y * u;
+        sums.yv += y * v;
+        sums.xx += x * x;
+        sums.xy += x * y;
+        sums.yy += y * y;
+    }
+    let parameters = match model {
+        Model::Similarity => sums.similarity(),
+        Model::Anisotropic => sums.anisotropic(),
+        Model::Affine => sums.affine(),
+    }?;
+    parameters.iter().all(|value| value.is_finite()).then_some(parameters)
 }
 
 /// Sums of products over centred pairs: moving `x, y`, reference `u, v`.
