@@ -1,6 +1,7 @@
 //! This process: its memory, its cores, its host; and the few settings of the C library that serve a daemon.
 
 use std::path::Path;
+use std::time::Duration;
 
 /// Memory figures of this process in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,6 +21,22 @@ pub fn resident_memory() -> ResidentMemory {
         kib.unwrap_or(0) * 1024
     };
     ResidentMemory { now_bytes: field("VmRSS:"), peak_bytes: field("VmHWM:") }
+}
+
+/// Processor time of this process so far, user and system, all its threads together; `None` where the system does not say.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+pub fn cpu_time() -> Option<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call only writes the structure that it is given
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } != 0;
+    (!failed).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+/// The system is not asked.
+#[cfg(not(unix))]
+pub fn cpu_time() -> Option<Duration> {
+    None
 }
 
 /// The name of this host, or `localhost`.

@@ -76,8 +76,6 @@ pub struct Status {
     pub resident_bytes: [u64; 2],
     /// Threads that compute.
     pub n_workers: usize,
-    /// How long they computed, all together, in seconds.
-    pub workers_busy_s: f64,
 }
 
 /// A file that was given up waiting for; it is taken up once it changes.
@@ -121,7 +119,6 @@ impl Watchtower {
     /// How the service stands now. Reads the ledger: call it off the runtime's workers.
     pub fn status(&self) -> Status {
         let view = self.view();
-        let cpu = self.resources.cpu.snapshot();
         let (n_waiting, waiting) = view.waiting.snapshot(20);
         let ResidentMemory { now_bytes, peak_bytes } = process::resident_memory();
         let read = LedgerReader::open(&self.resources.state_dir)
@@ -151,8 +148,7 @@ impl Watchtower {
             verification: self.resources.verification.snapshot(),
             memory: self.resources.budget.snapshot(),
             resident_bytes: [now_bytes, peak_bytes],
-            n_workers: cpu.n_threads,
-            workers_busy_s: cpu.busy_s,
+            n_workers: self.resources.cpu.snapshot().n_threads,
         }
     }
 

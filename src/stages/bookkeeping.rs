@@ -1,5 +1,7 @@
 //! The stages' way to the ledger: its operations as futures, and the closing of a file that every path leads to.
 
+mod failures;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,9 +18,9 @@ use crate::paths::RelativePath;
 use crate::platform::filesystem;
 use crate::reports::{ObjectTables, Part, PartError};
 use crate::store::{
-    Alert, Claimed, Confirmed, FileClaim, FileExtension, FileFinished, FileNote, FileRejection, FileState,
-    FileTicket, GrowthNote, GrowthRecord, LedgerError, LedgerHandle, LedgerReader, PlaneClaim, PlaneDone,
-    PlaneFailed, PlaneFailure, PlaneFinished, Reply, SegmentedPlane,
+    Alert, Claimed, Confirmed, FileClaim, FileExtension, FileFinished, FileNote, FileState, FileTicket,
+    GrowthNote, GrowthRecord, LedgerError, LedgerHandle, LedgerReader, PlaneClaim, PlaneDone, PlaneFinished,
+    Reply, SegmentedPlane,
 };
 use crate::units::PlaneIndex;
 
@@ -160,25 +162,6 @@ impl Bookkeeping {
         self.ledger.emit_alert(alert, Box::new(|_| ()));
     }
 
-    /// Rejects a file that cannot be taken up.
-    pub async fn reject_file(&self, ticket: &Ticket, kind: &str, reason: String) -> Result<(), StageError> {
-        let stat = ticket.stat.or_else(|| filesystem::stat_path(&ticket.absolute_path()).ok());
-        let Some(stat) = stat else {
-            debug!(file = %ticket, reason, "vanished before it could be rejected");
-            return Ok(());
-        };
-        let rejection = FileRejection {
-            root_id: ticket.root.id,
-            path: (*ticket.path).clone(),
-            stat,
-            kind: kind.to_owned(),
-            reason,
-        };
-        self.ask(|ledger, reply| ledger.reject_file(rejection, reply)).await?;
-        Progress::count(&self.progress.files_rejected);
-        Ok(())
-    }
-
     /// Writes down that the pixels of a file are worked on from here on; nobody waits for it.
     pub fn begin_planes(&self, claim: FileTicket) {
         self.ledger.begin_planes(claim, Box::new(|_| ()));
@@ -190,56 +173,6 @@ impl Bookkeeping {
         let Progress { planes_done, planes_unchanged, .. } = &*self.progress;
         Progress::count(if finished.is_unchanged { planes_unchanged } else { planes_done });
         self.close_if(finished.file_ready, ticket).await
-    }
-
-    /// Writes down a failed attempt; `for_good` when another would fail alike. A file that fails before it has planes, or
-    /// beside them, is tried as often as a plane.
-    pub async fn fail_plane(
-        &self,
-        ticket: &Ticket,
-        stage: &str,
-        reason: String,
-        for_good: bool,
-    ) -> Result<(), StageError> {
-        let (Some(claim), Some(index)) = (ticket.claim, ticket.plane) else {
-            return self.fail_file(ticket, format!("{stage}: {reason}"), for_good).await;
-        };
-        warn!(file = %ticket, stage, reason, "rejected");
-        let attempts_max = if for_good { 1 } else { self.attempts_max };
-        let failure = PlaneFailure { ticket: claim, index, stage: stage.to_owned(), reason, attempts_max };
-        let failed: PlaneFailed = self.ask(|ledger, reply| ledger.fail_plane(failure, reply)).await?;
-        if failed.is_dead {
-            Progress::count(&self.progress.planes_rejected);
-        }
-        self.close_if(failed.file_ready, ticket).await
-    }
-
-    /// The same of a file as a whole. The process counts how often; the ledger keeps the reasons.
-    async fn fail_file(&self, ticket: &Ticket, reason: String, for_good: bool) -> Result<(), StageError> {
-        let key = (ticket.root.id, (*ticket.path).clone());
-        let n_failed = (!for_good).then(|| {
-            let mut n_failed = self.failed_files.entry(key.clone()).or_insert(0);
-            *n_failed += 1;
-            *n_failed
-        });
-        // for good: nothing is wrong with planes that are listed, the file is taken up again
-        if n_failed.map_or(ticket.claim.is_none(), |n_failed| n_failed >= self.attempts_max) {
-            self.failed_files.remove(&key);
-            warn!(file = %ticket, reason, "rejected");
-            return self.reject_file(ticket, "failed", reason).await;
-        }
-        let number = n_failed.map_or_else(String::new, |n| format!("attempt {n} of {}: ", self.attempts_max));
-        let reason = format!("{number}{reason}");
-        warn!(file = %ticket, reason, "failed, to be taken up again");
-        match ticket.claim {
-            Some(claim) => self.ask(|ledger, reply| ledger.reopen_file(claim, reason, reply)).await,
-            None => {
-                let stat = ticket.stat.or_else(|| filesystem::stat_path(&ticket.absolute_path()).ok());
-                let ticket = stat.map_or_else(|| ticket.clone(), |stat| ticket.with_stat(stat));
-                self.note_file(&ticket, FileState::Waiting, reason, None);
-                Ok(())
-            }
-        }
     }
 
     /// Compares the file with its claim after its last plane was read: unchanged, it can be closed once its planes

@@ -198,12 +198,12 @@ impl PlaneJob {
         let file = reader.file;
         let fetch = move || {
             let mut container = reader.container.lock().unwrap_or_else(PoisonError::into_inner);
-            let fetched = container.fetch_plane(position);
-            drop(reading);
-            fetched
+            container.fetch_plane(position)
         };
-        // the permit goes with the job: if the line is taken down, the memory counts until the read has ended
+        // the permit goes with the job: if the line is taken down, the memory counts until the read has ended; of the rate a
+        // read that hangs takes nothing any more then
         let (permit, fetched) = io.run(move |_| (permit, fetch())).await?;
+        drop(reading);
         let decode = move || {
             let plane = fetched?.decode()?;
             let digest = hashing::pixel_digest(&plane);

@@ -3,6 +3,9 @@
 //!
 //! What counts is what comes from disks: planes that were just written are still in the page cache and cost nobody
 //! anything, so they pass at full speed.
+//!
+//! Bytes are counted for the process as a whole: where planes of a root without a limit are read in turn with those of one
+//! that has one, the limit does not hold. Comparisons of look-alikes, which read planes again, are counted, but not held back.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -77,11 +77,12 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Held`] when another process has it open, [`LedgerError::NewerSchema`], or I/O.
     pub fn open(state_dir: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
-        let lock = InstanceLock::take(state_dir)?;
+        let mut lock = InstanceLock::take(state_dir)?;
         let connection = schema::open(state_dir)?;
         if let Some(ended_run) = lock.ended_run() {
             files::forgive(&connection, ended_run)?;
         }
+        lock.note_begin();
         let run_id = options.run_id.clone();
         let (sender, receiver) = mpsc::channel();
         let writer = Writer::new(connection, receiver, options);

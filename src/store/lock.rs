@@ -36,11 +36,8 @@ impl InstanceLock {
                 let mut pid = String::new();
                 // the holder may be about to write it
                 let _ = file.read_to_string(&mut pid);
-                let pid = pid.trim();
-                return Err(LedgerError::Held {
-                    pid: if pid.is_empty() { "unknown".into() } else { pid.into() },
-                    path,
-                });
+                let pid = Some(pid.trim()).filter(|pid| !pid.is_empty() && !pid.starts_with(ENDED));
+                return Err(LedgerError::Held { pid: pid.unwrap_or("unknown").into(), path });
             }
             Err(TryLockError::Error(error)) => return Err(LedgerError::io(path)(error)),
         }
@@ -48,10 +45,13 @@ impl InstanceLock {
         // a medium that does not give it out will tell when the ledger is opened
         let _ = file.read_to_string(&mut before);
         let ended_run = before.trim().strip_prefix(ENDED).map(str::to_owned);
-        let mut lock = Self { file, ended_run };
+        Ok(Self { file, ended_run })
+    }
+
+    /// Says who holds the lock, in place of how the run before ended.
+    pub(super) fn note_begin(&mut self) {
         // the lock holds without the number too: with no space left, the ledger itself will tell
-        let _ = lock.write(&std::process::id().to_string());
-        Ok(lock)
+        let _ = self.write(&std::process::id().to_string());
     }
 
     /// The run before this one, if it ended in order.

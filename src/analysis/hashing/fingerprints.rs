@@ -271,9 +271,9 @@ fn fingerprint<R: Rank>(ranks: &LastRows<R>, [y, x]: [usize; 2]) -> Option<u32> 
         }
     }
     let mut bits = 0_u64;
-    for i in 0..PATCH {
+    for (i, row) in turned.iter().enumerate() {
         for j in 0..PATCH - 1 {
-            bits = bits << 1 | u64::from(turned[i][j] < turned[i][j + 1]);
+            bits = bits << 1 | u64::from(row[j] < row[j + 1]);
             bits = bits << 1 | u64::from(turned[j][i] < turned[j + 1][i]);
         }
     }
@@ -291,8 +291,9 @@ fn mixed(bits: u64) -> u32 {
 
 /// Bytes that [`Fingerprints::of`] allocates for a plane of that width.
 pub(super) const fn scratch_bytes(width: usize) -> usize {
-    // rows of ranks, of the highest, and scratch; whole chunks of each
-    size_of::<f32>() * width.next_multiple_of(CHUNK) * (16 + 2 + 4 + 8 + 8 + 1)
+    // rows of ranks, of the highest, and scratch, whole chunks of each; the list of chunks
+    let n_chunks = width.div_ceil(CHUNK);
+    n_chunks * (CHUNK * size_of::<f32>() * (16 + 2 + 4 + 8 + 8 + 1) + size_of::<usize>())
 }
 
 #[cfg(test)]

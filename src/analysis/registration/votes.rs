@@ -12,7 +12,8 @@ use crate::geometry::Affine;
 const N_STRETCH: usize = 160;
 /// Stretches that vote at most, spread over the field.
 const N_STRETCHES_MAX: usize = 8;
-/// Votes in all at most: some tenths of a second. Larger references than this allows are not voted on.
+/// Votes in all, by the number of the first stretch's tilts: some tenths of a second. Larger references than this allows are
+/// not voted on.
 const N_VOTES_MAX: usize = 200_000_000;
 /// Cells of shifts at most, where single points lie far away.
 const N_CELLS_MAX: f64 = 8e6;

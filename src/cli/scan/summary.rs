@@ -21,6 +21,7 @@ pub(super) fn summary(status: &Status, counts: &Counts, finished: Finished, inte
     let done = status.progress;
     let wall_s = finished.wall.as_secs_f64();
     let end = process::resident_memory();
+    let (cpu_s, cores) = (process::cpu_time().map(|time| time.as_secs_f64()), process::usable_cores());
     let mb = |bytes: u64| (bytes as f64 / (1 << 20) as f64 * 10.0).round() / 10.0;
     let decoded: u64 =
         status.stages.iter().filter(|stage| stage.name == "decoder").map(|stage| stage.n_bytes).sum();
@@ -43,7 +44,9 @@ pub(super) fn summary(status: &Status, counts: &Counts, finished: Finished, inte
         "budget_mb": mb(status.memory.budget),
         "budget_peak_mb": mb(status.memory.used_max),
         "workers": status.n_workers,
-        "efficiency": status.workers_busy_s / (wall_s * status.n_workers.max(1) as f64),
+        "cpu_s": cpu_s,
+        "cores": cores,
+        "efficiency": cpu_s.map(|cpu_s| cpu_s / (wall_s * cores as f64)),
         "unreadable": status.roots.iter().flat_map(|root| root.refusals.clone()).collect::<Vec<_>>(),
         "stages": status.stages,
         "verification": status.verification,
@@ -54,12 +57,13 @@ pub(super) fn summary(status: &Status, counts: &Counts, finished: Finished, inte
 pub(super) fn to_text(summary: &Value, rejected: &[String], output: &Path) -> String {
     let number = |key: &str| summary[key].as_f64().unwrap_or(0.0);
     let mut text = format!(
-        "{} files, {} planes in {:.1} s ({:.1} planes/s, {} workers busy for {:.0} % of it); {} files were known already\n",
+        "{} files, {} planes in {:.1} s ({:.1} planes/s, {} workers, {} cores used to {:.0} %); {} files were known already\n",
         summary["files"],
         summary["planes"],
         number("wall_s"),
         number("planes_per_s"),
         summary["workers"],
+        summary["cores"],
         100.0 * number("efficiency"),
         summary["files_known"],
     );

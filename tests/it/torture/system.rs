@@ -221,9 +221,12 @@ fn one_io_error(world: &World, calls: &str, fault: &str) -> bool {
         assert!(!said.contains("panicked"), "{said}");
         return true;
     }
-    let service = fs::read_to_string(out.join("state/scopewatch.lock")).unwrap_or_default();
-    let service = service.trim();
-    let signal = |name: &str| Command::new("kill").args(["-s", name, service]).status().unwrap();
+    let mut service = String::new();
+    wait_until("it says who it is", || {
+        service = fs::read_to_string(out.join("state/scopewatch.lock")).unwrap_or_default().trim().to_owned();
+        service.parse::<u32>().is_ok()
+    });
+    let signal = |name: &str| Command::new("kill").args(["-s", name, &service]).status().unwrap();
     signal("TERM");
     let mut n_waits = 0;
     wait_until("it ends", || {

@@ -78,8 +78,8 @@ impl Memory {
         &self.changes[pair * self.n..][..self.n]
     }
 
-    /// Takes in a pair with a positive product, the oldest going when there are too many; drops all where the
-    /// approximation is not positive definite any more.
+    /// Takes in a pair with a positive product, the oldest going when there are too many; where the approximation is not
+    /// positive definite any more, older ones go until it is.
     pub(super) fn push(&mut self, step: &[f64], change: &[f64]) {
         let (n, max) = (self.n, self.n_pairs_max);
         if self.n_pairs == max {

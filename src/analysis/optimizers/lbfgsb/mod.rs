@@ -3,9 +3,10 @@
 //! The steps and tests are those of version 3.0 of the program of the same name, with four additions: a trial point
 //! whose cost is not finite shortens the line search instead of ending it; a direction that promises less than the
 //! rounding error of the cost is not searched, and one that promises little more is tried once; a small reduction ends
-//! it only where steepest descent promises no more; and where the memory has led astray, its older half goes first. Without the third, the projected subspace step
-//! may lead across the box again and again, so that the cost hardly falls far from the minimum. Without the fourth, all
-//! curvature is forgotten at once, and from the steepest descent of a narrow valley there is no way on.
+//! it only where steepest descent promises no more; and where the memory has led astray, its older half goes first.
+//! Without the third, the projected subspace step may lead across the box again and again, so that the cost hardly falls
+//! far from the minimum. Without the fourth, all curvature is forgotten at once, and from the steepest descent of a narrow
+//! valley there is no way on.
 //!
 //! # References
 //! Byrd, Lu, Nocedal and Zhu 1995, SIAM J. Sci. Comput. 16(5); Zhu, Byrd, Lu and Nocedal 1997, ACM TOMS 23(4),
