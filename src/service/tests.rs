@@ -241,12 +241,14 @@ async fn a_slow_stage_loses_nothing_and_stays_within_bounds() {
         let deed = Deed::Slow(Duration::from_millis(25));
         let fault = planted::plant((stage, place), &world.item("stack.tif", false), deed, FOR_EVER);
         let planes: Vec<_> = (0..N_PLANES).map(|n| field(n, n)).collect();
-        let ended = world.run(&[("stack.tif", planes)], &[("last.tif", vec![field(99, 99)])]).await;
+        // another exposure of its first plane, so that the verifier has something to compare
+        let first = [("a.tif", vec![field(0, 77)])];
+        let ended = world.run(&first, &[("stack.tif", planes), ("last.tif", vec![field(99, 99)])]).await;
         assert_eq!(ended.result.unwrap().outcome, Outcome::Finished);
         assert!(fault.n_met() > 0, "{stage}: nothing was slow");
         assert_eq!(ended.supervisor.n_failures, 0, "{:?}", ended.supervisor);
         assert_eq!(world.line("files", "stack.tif")["planes"], N_PLANES);
-        assert_eq!(world.lines("planes").len() as u64, N_PLANES + 1);
+        assert_eq!(world.lines("planes").len() as u64, N_PLANES + 2);
         assert!(ended.memory_used_max <= 56 << 20, "{} bytes", ended.memory_used_max);
     })
     .await;
