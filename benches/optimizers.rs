@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use scopewatch::analysis::benchmark::known::{BoxChoice, KnownCell, StartChoice};
 use scopewatch::analysis::optimizers::{LossKind, OptimizerError, Report};
 use scopewatch::analysis::registration::{Model, Prepared};
+use scopewatch::bench::batches::batch_times_us;
 use serde_json::{Value, json};
 
 const N_BATCHES: usize = 7;
@@ -18,17 +19,8 @@ const BATCH: Duration = Duration::from_millis(20);
 
 /// Least microseconds of a run, over batches.
 fn time_us(run: impl Fn() -> Result<Report, OptimizerError>) -> f64 {
-    let batch = |n_runs: u32| {
-        let begin = Instant::now();
-        (0..n_runs).for_each(|_| drop(black_box(run())));
-        begin.elapsed()
-    };
-    let mut n_runs = 1;
-    while batch(n_runs) < BATCH {
-        n_runs *= 2;
-    }
-    let times = (0..N_BATCHES).map(|_| batch(n_runs).as_secs_f64() * 1e6 / f64::from(n_runs));
-    times.fold(f64::INFINITY, f64::min)
+    let begin = Instant::now();
+    batch_times_us(|| drop(black_box(run())), (N_BATCHES, BATCH), || begin.elapsed())[0]
 }
 
 fn solver(run: impl Fn() -> Result<Report, OptimizerError>) -> Value {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use scopewatch::analysis::benchmark::scene::{NOMINAL_SCALE, Scene, Views};
 use scopewatch::analysis::registration::{Field, FitSettings, Orientation, Prepared, Settings, match_fields};
 use scopewatch::analysis::synthesis::Random;
+use scopewatch::bench::batches::batch_times_us;
 use scopewatch::geometry::Affine;
 
 const N_BATCHES: usize = 9;
@@ -25,20 +26,10 @@ fn time_since(begin: Instant) -> Duration {
 /// Times a deed and prints one line.
 fn time(name: &str, limit: Duration, mut deed: impl FnMut()) {
     deed();
-    let mut n_runs = 1_u32;
     let begin = Instant::now();
-    let mut batch = |n_runs: u32| {
-        let before = time_since(begin);
-        (0..n_runs).for_each(|_| deed());
-        time_since(begin) - before
-    };
-    while batch(n_runs) < BATCH {
-        n_runs *= 2;
-    }
-    let mut times: Vec<Duration> = (0..N_BATCHES).map(|_| batch(n_runs) / n_runs).collect();
-    times.sort_unstable();
-    let [least, median] = [times[0], times[N_BATCHES / 2]].map(|time| time.as_secs_f64() * 1e6);
-    let verdict = if times[0] <= limit { "within" } else { "ABOVE" };
+    let times = batch_times_us(deed, (N_BATCHES, BATCH), || time_since(begin));
+    let [least, median] = [times[0], times[N_BATCHES / 2]];
+    let verdict = if least <= limit.as_secs_f64() * 1e6 { "within" } else { "ABOVE" };
     println!("{name:<52} {least:>10.1} us least {median:>10.1} us median, {verdict} {limit:?}");
 }
 

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::batches::batch_times_us;
 use super::findings::{Findings, Table, Trials};
 use super::report::word;
 use super::session::Session;
@@ -109,19 +110,8 @@ fn time_runs(cell: &KnownCell, seed: u64) -> Result<[f64; 2]> {
     let mut pairs = cell.pairs(seed);
     pairs.settings.n_trace_points = 0;
     let (prepared, _) = Prepared::new(&pairs.moving, &pairs.reference, &pairs.settings, &mut ())?;
-    let least = |run: &dyn Fn()| {
-        let batch = |n_runs: u32| {
-            let begin = Instant::now();
-            (0..n_runs).for_each(|_| run());
-            begin.elapsed()
-        };
-        let mut n_runs = 1;
-        while batch(n_runs) < BATCH {
-            n_runs *= 2;
-        }
-        let times = (0..N_BATCHES).map(|_| batch(n_runs).as_secs_f64() * 1e6 / f64::from(n_runs));
-        times.fold(f64::INFINITY, f64::min)
-    };
+    let begin = Instant::now();
+    let least = |run: &dyn Fn()| batch_times_us(run, (N_BATCHES, BATCH), || begin.elapsed())[0];
     // both can be started on, or the trials before would have said so
     Ok([least(&|| drop(black_box(prepared.lbfgsb()))), least(&|| drop(black_box(prepared.lm())))])
 }
