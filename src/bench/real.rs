@@ -17,7 +17,7 @@ use crate::analysis::benchmark::known::SOLVERS;
 use crate::analysis::benchmark::real::{RealFit, RealPair, RealRun, real_conclusion, real_summary};
 use crate::analysis::segmentation::table::text_cell;
 use crate::service::{Service, Task};
-use crate::settings::{Folders, Settings, resolve_scanned};
+use crate::settings::{Settings, below_one_root, resolve_scanned};
 use crate::stages::bookkeeping::ProgressSnapshot;
 use crate::store::{LedgerError, LedgerReader, RegistrationListing};
 
@@ -70,7 +70,8 @@ fn scan(
     let mut chosen = Settings::default();
     chosen.output.dir = output.to_owned();
     chosen.resources.workers = Some(session.n_workers());
-    let (folders, only) = resolve(&settings.folders, output)?;
+    // where a file names no plate, fields are only paired with overviews of their root
+    let (folders, only) = below_one_root(resolve_scanned(&settings.folders, output)?);
     let state = folders.output.join("state");
     let task = session.task("read, segment, register", 1);
     let service = Service::open(Task { settings: chosen, folders, only, once: true, hash_only: false })?;
@@ -95,24 +96,6 @@ fn scan(
         Ok::<_, LedgerError>(())
     })?;
     Ok((counts, pairs))
-}
-
-/// Both folders below one root: where a file names no plate, fields are only paired with overviews of their root.
-fn resolve(paths: &[PathBuf; 2], output: &Path) -> Result<(Folders, Vec<Vec<PathBuf>>)> {
-    let output = resolve_scanned(paths, output)?.0.output;
-    let absolute =
-        |path: &PathBuf| fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()));
-    let [one, other] = [absolute(&paths[0])?, absolute(&paths[1])?];
-    let shared = one.components().zip(other.components()).take_while(|(left, right)| left == right);
-    let mut root: PathBuf = shared.map(|(part, _)| part).collect();
-    if root.is_file() {
-        root.pop();
-    }
-    let below = [one, other].map(|path| path.strip_prefix(&root).unwrap_or(&path).to_owned());
-    // one that is the root itself holds the other
-    let is_whole = below.iter().any(|path| path.as_os_str().is_empty());
-    let only = if is_whole { vec![] } else { below.to_vec() };
-    Ok((Folders { roots: vec![root], output }, vec![only]))
 }
 
 fn pair(listing: &RegistrationListing) -> RealPair {

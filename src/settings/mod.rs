@@ -27,7 +27,7 @@ pub use folders::{Folders, check_folders, resolve_folders};
 pub(crate) use layers::edit_distance;
 pub use layers::{DEFAULT_TOML, Override, environment};
 use raw::RawSettings;
-pub use scanned::resolve_scanned;
+pub use scanned::{below_one_root, resolve_scanned};
 
 /// Every setting, checked. The keys, units, ranges and defaults stand in `config/scopewatch.toml`.
 #[derive(Debug, Clone)]

@@ -29,6 +29,29 @@ pub fn resolve_scanned(
     Ok((Folders { roots, output }, only))
 }
 
+/// The same with one root above all: the lowest folder that holds everything.
+pub fn below_one_root((folders, only): (Folders, Vec<Vec<PathBuf>>)) -> (Folders, Vec<Vec<PathBuf>>) {
+    let Folders { roots, output } = folders;
+    let shared = roots.iter().cloned().reduce(|one, other| {
+        let parts = one.components().zip(other.components());
+        parts.take_while(|(left, right)| left == right).map(|(part, _)| part).collect()
+    });
+    let Some(shared) = shared else { return (Folders { roots, output }, only) };
+    let mut below = Vec::new();
+    for (root, only) in roots.iter().zip(only) {
+        let inner = root.strip_prefix(&shared).unwrap_or(root);
+        match only.as_slice() {
+            [] => below.push(inner.to_owned()),
+            only => below.extend(only.iter().map(|path| inner.join(path))),
+        }
+    }
+    if below.iter().any(|path| path.as_os_str().is_empty()) {
+        // one that is the root itself holds the others
+        below.clear();
+    }
+    (Folders { roots: vec![shared], output }, vec![below])
+}
+
 /// One argument, links followed.
 struct Named {
     path: PathBuf,
@@ -89,6 +112,23 @@ mod tests {
         check(&["/d/", "/d/x.tif", "/d/sub/", "/d/"], &[("/d", &[])]);
         check(&["/d/sub/", "/d/sub/y.tif", "/d/x.tif"], &[("/d", &["sub", "x.tif"])]);
         check(&["/d/a/", "/d/ab/x.tif", "/e/"], &[("/d/a", &[]), ("/d/ab", &["x.tif"]), ("/e", &[])]);
+    }
+
+    #[test]
+    fn one_root_holds_everything_that_was_named() {
+        let check = |roots: &[(&str, &[&str])], (root, below): (&str, &[&str])| {
+            let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+            let (roots, only) = roots.iter().map(|(root, only)| (PathBuf::from(root), paths(only))).unzip();
+            let (folders, only) = below_one_root((Folders { roots, output: "/out".into() }, only));
+            assert_eq!((folders.roots, only), (paths(&[root]), vec![paths(below)]));
+        };
+        check(&[("/d/10x", &[]), ("/d/40x", &[])], ("/d", &["10x", "40x"]));
+        check(
+            &[("/d/ab", &["x.tif", "y.tif"]), ("/d/a/40x", &[])],
+            ("/d", &["ab/x.tif", "ab/y.tif", "a/40x"]),
+        );
+        check(&[("/d", &["x.tif"])], ("/d", &["x.tif"]));
+        check(&[("/d", &[])], ("/d", &[]));
     }
 
     #[test]
