@@ -222,7 +222,10 @@ impl ReadGate {
             state.owed_bytes = (state.owed_bytes + read.saturating_sub(before) as f64 - paid).max(0.0);
         }
         let share_max = self.settings.stalled_share_max.filter(|_| !state.arriving.is_empty());
-        match share_max.zip((self.probes.io_stall_time)()) {
+        if share_max.is_some() && !state.pressure.is_due(now) {
+            return;
+        }
+        match share_max.and_then(|share_max| Some((share_max, (self.probes.io_stall_time)()?))) {
             Some((share_max, stalled)) => {
                 let base = self.base(true).map_or(CEILING_BYTES_PER_S, |(rate, _)| rate);
                 state.pressure.measure((now, stalled, read), base, share_max);
@@ -262,6 +265,11 @@ impl State {
 }
 
 impl Pressure {
+    /// Whether there is something to measure again.
+    fn is_due(&self, now: Instant) -> bool {
+        self.begun.is_none_or(|(then, ..)| now - then >= PRESSURE_INTERVAL)
+    }
+
     /// Takes in the time, the wait for disks and the bytes from disks until now. Over `share_max` the rate is halved; it
     /// doubles again only under half of `share_max`, until it reaches `base`.
     fn measure(&mut self, now: (Instant, Duration, u64), base: f64, share_max: f64) {
@@ -270,9 +278,6 @@ impl Pressure {
             return;
         };
         let elapsed = now.0 - then;
-        if elapsed < PRESSURE_INTERVAL {
-            return;
-        }
         self.begun = Some(now);
         if elapsed > PRESSURE_INTERVAL_MAX {
             return;
