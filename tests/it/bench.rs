@@ -7,12 +7,11 @@ use serde_json::Value;
 
 use crate::support::{output, scopewatch};
 
-/// Runs a benchmark; returns its exit code and its summary.
-fn bench(what: &str, out: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
+/// Runs a benchmark; returns its summary.
+fn bench(what: &str, out: &Path, arguments: &[&str]) -> Value {
     let ended = output(scopewatch().args(["bench", what, "--json", "--out"]).arg(out).args(arguments));
-    let summary = serde_json::from_slice(&ended.stdout).unwrap_or_default();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    (ended.status.code(), summary)
+    serde_json::from_slice(&ended.stdout).unwrap_or_default()
 }
 
 /// Every benchmark leaves the same kinds of files.
@@ -37,7 +36,7 @@ fn a_small_comparison_of_the_optimizers_writes_everything() {
     let out = folder.path().join("out");
     let small =
         ["--points", "40", "--noise", "1", "--wrong", "0", "--trials", "1", "--efficiency-trials", "20"];
-    let (_, summary) = bench("optimizers", &out, &small);
+    let summary = bench("optimizers", &out, &small);
     assert_eq!(summary["benchmark"], "optimizers");
     assert!(summary["conclusion"][0].as_str().unwrap().starts_with("Of 16 fits"), "{summary}");
     assert_written(
@@ -68,7 +67,7 @@ fn fields_of_real_files_are_segmented_and_registered_by_both_optimizers() {
     let [coarse, fine] = ["10x", "40x"].map(|name| acquired.join("plate1").join(name));
     let out = folder.path().join("out");
     let real = ["--real", coarse.to_str().unwrap(), fine.to_str().unwrap()];
-    let (_, summary) = bench("registration", &out, &real);
+    let summary = bench("registration", &out, &real);
     // one ND2 and one TIFF field, each with its overview
     assert_eq!(
         (&summary["pairs"]["n_pairs_of_fields"], &summary["pairs"]["n_accepted"]),

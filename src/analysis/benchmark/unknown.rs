@@ -124,14 +124,13 @@ pub fn related_cells(n: usize, noise_px: &[f64]) -> Vec<UnknownCell> {
 
 /// The cells of unrelated fields: those of two wells, and neighbours in one.
 pub fn unrelated_cells(n: usize) -> Vec<UnknownCell> {
-    let usual = Scene { n, ..Scene::default() };
-    let neighbour = |value: f64| UnknownCell {
-        factor: Factor::Neighbour,
-        value,
-        scene: Scene { overlap: -value, ..usual },
-    };
-    let other = UnknownCell { factor: Factor::OtherWell, value: 0.0, scene: Scene { overlap: 0.0, ..usual } };
-    vec![other, neighbour(0.1), other, neighbour(0.5)]
+    let (other, neighbour) = (unrelated(n, Factor::OtherWell, 0.0), Factor::Neighbour);
+    vec![other, unrelated(n, neighbour, 0.1), other, unrelated(n, neighbour, 0.5)]
+}
+
+/// Fields a gap apart, in sides of the finer one.
+fn unrelated(n: usize, factor: Factor, gap: f64) -> UnknownCell {
+    UnknownCell { factor, value: gap, scene: Scene { n, overlap: 0.0 - gap, ..Scene::default() } }
 }
 
 /// The cells of related fields whose orientation is known.
@@ -148,10 +147,7 @@ pub fn oriented_cells(n: usize) -> Vec<UnknownCell> {
 
 /// The cells of unrelated fields whose orientation is thought to be known.
 pub fn unrelated_oriented_cells(n: usize) -> Vec<UnknownCell> {
-    let usual = Scene { n, ..Scene::default() };
-    let cell =
-        |factor: Factor, value: f64| UnknownCell { factor, value, scene: Scene { overlap: -value, ..usual } };
-    vec![cell(Factor::OtherWellOriented, 0.0), cell(Factor::NeighbourOriented, 0.1)]
+    vec![unrelated(n, Factor::OtherWellOriented, 0.0), unrelated(n, Factor::NeighbourOriented, 0.1)]
 }
 
 /// What came of one pair of fields.

@@ -68,8 +68,8 @@ struct Bands<'a> {
     diagonals: &'a mut [f32],
 }
 
-/// Splits rows of `width` values into the low band and the diagonal details, and adds up the squares of all details. `others`
-/// is scratch of at least half the width each.
+/// Splits rows of `width` values into the low band and the diagonal details, and adds up the squares of all details.
+/// The horizontal and vertical ones are scratch, of at least half the width each.
 fn transform(
     values: &[f32],
     width: usize,
