@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Tries to break the promises for a longer time: the release binary, files, faults, and a model of what must come of it.
 #   scripts/torture.sh [--seed N] [--seconds N] [--rounds N] [--from N] [--table FILE] [KIND...]
-# KIND is a test of tests/it/torture: kills terms halts vanishing_root burst slow_writers soak full_disk remounts io_errors
-# failing_disk; default: all of them, one after the other. full_disk and remounts need root, io_errors needs strace.
-# --rounds ends a trial before its time, --from skips the first rounds of io_errors; --table writes the figures of `soak` as comma-separated values.
+# KIND is a test of tests/it/torture: kills terms halts clock_jumps vanishing_root burst slow_writers soak full_disk remounts without_events
+# io_errors failing_disk failing_calls power_cuts; default: all of them, one after the other. full_disk, remounts and without_events need root (the last one bindfs), io_errors needs strace.
+# --rounds ends a trial before its time, --from skips the first rounds of io_errors and failing_calls; --table writes the figures of `soak` as comma-separated values.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
@@ -23,7 +23,8 @@ while [ $# -gt 0 ]; do
     esac
 done
 [ ${#kinds[@]} -gt 0 ] ||
-    kinds=(kills terms halts vanishing_root burst slow_writers soak full_disk remounts io_errors failing_disk)
+    kinds=(kills terms halts clock_jumps vanishing_root burst slow_writers soak full_disk remounts without_events
+        io_errors failing_disk failing_calls power_cuts)
 
 cargo build --release --locked
 SCOPEWATCH_BINARY=${SCOPEWATCH_BINARY:-$PWD/target/release/scopewatch}

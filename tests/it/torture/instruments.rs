@@ -29,7 +29,7 @@ pub(super) const LASTING: &[Instrument] = &[
 /// Ways after which a file is gone that may have been seen.
 pub(super) const FLEETING: &[Instrument] = &[deleted_while_read, renamed_later];
 
-fn at_once(world: &mut World) {
+pub(super) fn at_once(world: &mut World) {
     let (name, image) = (world.new_name("whole"), world.any_image());
     world.write(&name, image);
 }

@@ -4,9 +4,17 @@
 //! Each test is short here, and long where `scripts/torture.sh` sets `SCOPEWATCH_TORTURE_SECONDS`. A failure prints the
 //! seed that replays the same drops and faults; what the scheduler does between them is not replayed.
 
+#[cfg(target_os = "linux")]
+mod calls;
+#[cfg(target_os = "linux")]
+mod clocks;
 mod faults;
 mod instruments;
 mod load;
+#[cfg(target_os = "linux")]
+mod power;
+#[cfg(target_os = "linux")]
+mod shim;
 #[cfg(target_os = "linux")]
 mod system;
 mod tail;
@@ -33,6 +41,11 @@ impl Trial {
         let rounds_max = asked("ROUNDS").map(|rounds| rounds as u64);
         let first_round = asked("FROM").map_or(0, |round| round as u64);
         Self { name, seed, seconds: asked("SECONDS"), rounds_max, first_round, started: Instant::now() }
+    }
+
+    /// Where the randomness comes from.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Whether the long form was asked for.

@@ -99,6 +99,26 @@ fn remounts() {
     trial.passed(&format!("{n_remounts} unmounts and remounts, 0 false deletions, {n_lines} lines"));
 }
 
+/// A mount in which nothing tells of what happens behind it, as on a network share: found by walking alone.
+#[test]
+fn without_events() {
+    let trial = Trial::new("without_events");
+    let mut world = World::new(&trial);
+    let seen = world.sandbox.path().join("seen/in");
+    let from = world.inbox();
+    let Some(_mount) = Mount::new(&["-t", "fuse.bindfs", from.to_str().unwrap()], &seen) else { return };
+    world.watch_as(seen);
+    let daemon = world.start();
+    let mut n_drops = 0;
+    for _ in trial.rounds(8) {
+        world.drop_one(LASTING);
+        pause_ms(world.below(200));
+        n_drops += 1;
+    }
+    let n_lines = world.end(daemon);
+    trial.passed(&format!("{n_drops} drops behind a mount without events, {n_lines} lines"));
+}
+
 /// Ways of writing that need no second folder on the same disk: the first three.
 const ON_ONE_DISK: &[super::instruments::Instrument] = {
     let (first, _) = LASTING.split_at(3);
@@ -179,7 +199,7 @@ fn failing_disk() {
 }
 
 /// Waits until the process has ended, has reported something and come to rest, or does nothing for a moment.
-fn end_or_rest(process: &mut Child, reported_bytes: impl Fn() -> u64) -> Option<ExitStatus> {
+pub(super) fn end_or_rest(process: &mut Child, reported_bytes: impl Fn() -> u64) -> Option<ExitStatus> {
     let (begun, mut last) = (Instant::now(), (0, Instant::now()));
     loop {
         pause_ms(20);

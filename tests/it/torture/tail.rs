@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Follows a file on a thread of its own.
 pub(super) struct Tail {
     ended: Arc<AtomicBool>,
-    reader: JoinHandle<Followed>,
+    reader: Option<JoinHandle<Followed>>,
 }
 
 /// What a follower saw.
@@ -42,12 +42,18 @@ impl Tail {
                 std::thread::sleep(Duration::from_millis(3));
             }
         });
-        Self { ended, reader }
+        Self { ended, reader: Some(reader) }
     }
 
     /// Reads to the end of the file as it is now.
-    pub(super) fn end(self) -> Followed {
+    pub(super) fn end(mut self) -> Followed {
         self.ended.store(true, Ordering::Release);
-        self.reader.join().unwrap()
+        self.reader.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct World {
     n_written: BTreeMap<String, u64>,
     n_images: u64,
     n_names: u64,
+    /// Under which path the service sees the folder that is written into.
+    watched: PathBuf,
     tails: Vec<(&'static str, Tail)>,
 }
 
@@ -34,14 +36,19 @@ const STREAMS: [&str; 2] = ["files", "planes"];
 
 impl World {
     pub(super) fn new(trial: &Trial) -> Self {
+        Self::seeded(trial.seed)
+    }
+
+    pub(super) fn seeded(seed: u64) -> Self {
         let sandbox = Sandbox::new();
         let reports = sandbox.out().join("reports");
         let follow = |stream| (stream, Tail::follow(reports.join(format!("{stream}.jsonl"))));
         let tails = STREAMS.map(follow).into();
         fs::create_dir(sandbox.path().join("outside")).unwrap();
         Self {
+            watched: sandbox.inbox(),
             sandbox,
-            random: Random::new(trial.seed),
+            random: Random::new(seed),
             expected: BTreeMap::new(),
             fleeting: BTreeSet::new(),
             n_written: BTreeMap::new(),
@@ -58,6 +65,11 @@ impl World {
 
     pub(super) fn inbox(&self) -> PathBuf {
         self.sandbox.inbox()
+    }
+
+    /// Lets the service see the folder under another path.
+    pub(super) fn watch_as(&mut self, path: PathBuf) {
+        self.watched = path;
     }
 
     /// A folder on the same disk that is not watched.
@@ -128,6 +140,11 @@ impl World {
         self.expected.len()
     }
 
+    /// The paths of the files that lie in the watched folder.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.expected.keys().map(String::as_str)
+    }
+
     /// Lets one of the instruments write.
     pub(super) fn drop_one(&mut self, instruments: &[Instrument]) {
         let at = self.below(instruments.len() as u64) as usize;
@@ -137,8 +154,18 @@ impl World {
     /// The service with a quiet period of 50 ms, scanning every 300 ms.
     pub(super) fn command(&self) -> Command {
         let mut command = scopewatch();
-        command.arg("run").arg("--watch").arg(self.inbox()).arg("--out").arg(self.sandbox.out());
+        command.arg("run").arg("--watch").arg(&self.watched).arg("--out").arg(self.sandbox.out());
         command.args(["--quiet-period-ms", "50", "--scan-interval-ms", "300"]);
+        command.env("SCOPEWATCH__WATCH__QUIET_PERIOD_NETWORK_MS", "50");
+        command.env("SCOPEWATCH__OUTPUT__FREE_SPACE_MIN_MB", "0");
+        command
+    }
+
+    /// A scan that does what the service left undone.
+    pub(super) fn scan_command(&self) -> Command {
+        let mut command = scopewatch();
+        command.arg("scan").arg(self.inbox()).arg("--out").arg(self.sandbox.out());
+        command.env("SCOPEWATCH__WATCH__QUIET_PERIOD_MS", "50");
         command.env("SCOPEWATCH__OUTPUT__FREE_SPACE_MIN_MB", "0");
         command
     }
@@ -226,7 +253,7 @@ impl World {
     }
 
     /// The same pixels, and the same groups, as of a scan that nobody disturbed.
-    fn check_against_a_clean_run(&self) {
+    pub(super) fn check_against_a_clean_run(&self) {
         let clean = self.sandbox.path().join("clean");
         let scan = output(scopewatch().arg("scan").arg(self.inbox()).arg("--out").arg(&clean));
         assert!(scan.status.success(), "{}", String::from_utf8_lossy(&scan.stderr));
