@@ -59,6 +59,7 @@ fn main() -> Result<(), Failure> {
         ledger: ledger.handle(),
         roots: Arc::new(HashMap::new()),
         feature_cache_bytes: 0,
+        reading: Default::default(),
     };
     let verifier = Verifier::load(LedgerReader::open(&state_dir)?, means)?;
     let seconds = started.elapsed().as_secs_f64();

@@ -138,7 +138,7 @@ pub async fn run_generation(
         plan.decoder,
         shared.books.clone(),
         (shared.budget, pools.clone()),
-        (shared.space.clone(), shared.pause, shared.reading),
+        (shared.space.clone(), shared.pause, shared.reading.clone()),
         generation.drain.clone(),
     );
     let segmenter =
@@ -146,7 +146,9 @@ pub async fn run_generation(
     let hasher = Hasher::new(shared.cpu.clone());
     let (io, cpu, ledger, roots) = (shared.io, shared.cpu, shared.ledger.clone(), Arc::new(roots));
     let (feature_cache_bytes, tally) = (shared.feature_cache_bytes, shared.verification);
-    let means = verifier::Means { io, cpu, budget, limits, ledger, roots, feature_cache_bytes, tally };
+    let reading = (shared.reading, generation.drain.clone());
+    let means =
+        verifier::Means { io, cpu, budget, limits, ledger, roots, feature_cache_bytes, tally, reading };
     let readers = (reader()?, reader()?);
     let load = tokio::task::spawn_blocking(move || load(readers, means, pools));
     let loaded = load.await.map_err(|error| error.to_string())?;
@@ -219,6 +221,7 @@ mod tests {
             roots: Arc::default(),
             feature_cache_bytes: 0,
             tally: verifier::VerifierTally::default(),
+            reading: Default::default(),
         };
         let readers = (scratch.reader(), scratch.reader());
         let (say, heard) = mpsc::channel();

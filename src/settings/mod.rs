@@ -114,7 +114,7 @@ pub struct ResourceSettings {
     pub io_workers: usize,
     /// Bytes in a second that planes are read at from disks; `None` is no limit.
     pub read_bytes_per_s_max: Option<u64>,
-    /// The same under a root whose files are arriving.
+    /// The same while files are arriving.
     pub read_bytes_per_s_arriving_max: Option<u64>,
     /// The percentage of the time in which tasks may wait for disks while files arrive; `None` is whatever it takes.
     pub io_stalled_percent_max: Option<u64>,

@@ -102,8 +102,7 @@ impl Stage for Decoder {
             self.pause.pass(out.counters(), &self.stop).await;
             self.space.pass(out.counters(), &self.stop).await;
             let entry = planes[position];
-            let wanted = (ticket.root.id, entry.decoded_bytes());
-            let reading = self.reading.pass(wanted, out.counters(), &self.stop).await;
+            let reading = self.reading.pass(entry.decoded_bytes(), out.counters(), &self.stop).await;
             if self.stop.is_cancelled() {
                 reads.close();
                 reads.wait().await;

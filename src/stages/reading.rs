@@ -1,11 +1,11 @@
 //! The gate that holds back the reading of planes, so that whoever acquires comes first: a rate that the user sets, a lower
-//! one while files of the same root arrive, and less still while processes wait for the disks.
+//! one while files arrive, and less still while processes wait for the disks.
 //!
 //! What counts is what comes from disks: planes that were just written are still in the page cache and cost nobody
 //! anything, so they pass at full speed.
 //!
-//! Bytes are counted for the process as a whole: where planes of a root without a limit are read in turn with those of one
-//! that has one, the limit does not hold. Comparisons of look-alikes, which read planes again, are counted, but not held back.
+//! Bytes are counted for the process as a whole, and so are the limits: while files of one root arrive, the planes of all
+//! roots, and what is read again to compare look-alikes, share the lower rate. Roots often lie on one disk.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ use crate::platform::reading;
 pub struct Settings {
     /// Bytes from disks in a second; `None` is no limit.
     pub bytes_per_s_max: Option<f64>,
-    /// The same for a root whose files are arriving.
+    /// The same while files are arriving.
     pub arriving_bytes_per_s_max: Option<f64>,
     /// The part of the time, 0 to 1, in which tasks of this machine may wait for disks while files arrive; `None` is
     /// whatever it takes.
@@ -42,7 +42,7 @@ pub struct Probes {
 }
 
 /// Lets planes pass at a bounded rate; clones are the same gate.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct ReadGate {
     settings: Settings,
     probes: Probes,
@@ -75,7 +75,7 @@ pub struct ReadGateSnapshot {
 pub enum LimitedBy {
     /// The user's limit.
     Setting,
-    /// Files of the root are arriving.
+    /// Files are arriving.
     Arriving,
     /// Files are arriving, and tasks wait for the disks.
     Pressure,
@@ -148,14 +148,9 @@ impl ReadGate {
         }
     }
 
-    /// Waits until a plane of so many bytes may be read, or until `stop`.
-    pub async fn pass(
-        &self,
-        (root_id, bytes): (i64, u64),
-        counters: &Arc<StageCounters>,
-        stop: &CancellationToken,
-    ) -> Reading {
-        if let Some(mut pause) = self.enter(root_id, bytes) {
+    /// Waits until planes of so many bytes may be read, or until `stop`.
+    pub async fn pass(&self, bytes: u64, counters: &Arc<StageCounters>, stop: &CancellationToken) -> Reading {
+        if let Some(mut pause) = self.enter(bytes) {
             // one guard for the whole wait: a guard in each round would pass for progress of reads that hang
             let _wait = counters.protect();
             loop {
@@ -166,7 +161,7 @@ impl ReadGate {
                     }
                     () = tokio::time::sleep(pause) => (),
                 }
-                match self.enter(root_id, bytes) {
+                match self.enter(bytes) {
                     Some(longer) => pause = longer,
                     None => break,
                 }
@@ -180,7 +175,7 @@ impl ReadGate {
         let now = Instant::now();
         let mut state = self.lock();
         state.arriving.retain(|_, last| is_recent(*last, now));
-        let limit = self.limit(&state, !state.arriving.is_empty());
+        let limit = self.limit(&state);
         ReadGateSnapshot {
             bytes_per_s_max: limit.map(|(rate, _)| rate as u64),
             limited_by: limit.map(|(_, by)| by),
@@ -190,7 +185,7 @@ impl ReadGate {
     }
 
     /// Lets a plane in, or says for how long to wait before asking again.
-    fn enter(&self, root_id: i64, bytes: u64) -> Option<Duration> {
+    fn enter(&self, bytes: u64) -> Option<Duration> {
         let now = Instant::now();
         let mut state = self.lock();
         state.arriving.retain(|_, last| is_recent(*last, now));
@@ -199,8 +194,7 @@ impl ReadGate {
         } else {
             self.look(&mut state, now);
         }
-        let is_arriving = state.arriving.contains_key(&root_id);
-        state.rate = self.limit(&state, is_arriving).map(|(rate, _)| rate);
+        state.rate = self.limit(&state).map(|(rate, _)| rate);
         if let Some(rate) = state.rate {
             let ahead = state.owed_bytes + state.pending_bytes as f64 - rate * BURST_S;
             if ahead > 0.0 {
@@ -235,7 +229,8 @@ impl ReadGate {
     }
 
     /// The limit that holds, and what sets it.
-    fn limit(&self, state: &State, is_arriving: bool) -> Option<(f64, LimitedBy)> {
+    fn limit(&self, state: &State) -> Option<(f64, LimitedBy)> {
+        let is_arriving = !state.arriving.is_empty();
         let base = self.base(is_arriving);
         match state.pressure.limit.filter(|_| is_arriving) {
             Some(limit) if base.is_none_or(|(rate, _)| limit < rate) => Some((limit, LimitedBy::Pressure)),
@@ -360,11 +355,11 @@ mod tests {
             Self { gate, disk_bytes, stalled_ms, counters, stop }
         }
 
-        /// Reads planes of a root, one after the other, from the disk or from the page cache; the time it took.
-        async fn read(&self, root_id: i64, n_planes: u64, is_cached: bool) -> Duration {
+        /// Reads planes, one after the other, from the disk or from the page cache; the time it took.
+        async fn read(&self, n_planes: u64, is_cached: bool) -> Duration {
             let begun = Instant::now();
             for _ in 0..n_planes {
-                let reading = self.gate.pass((root_id, PLANE_BYTES), &self.counters, &self.stop).await;
+                let reading = self.gate.pass(PLANE_BYTES, &self.counters, &self.stop).await;
                 if !is_cached {
                     self.disk_bytes.fetch_add(PLANE_BYTES, Ordering::SeqCst);
                 }
@@ -378,7 +373,7 @@ mod tests {
             self.gate.saw(1, stat_changed_at(0), Some(stat_changed_at(1)));
             tokio::time::sleep(Duration::from_millis(1001)).await;
             self.stalled_ms.fetch_add(stalled_ms, Ordering::SeqCst);
-            self.read(1, 1, false).await;
+            self.read(1, false).await;
         }
     }
 
@@ -404,10 +399,10 @@ mod tests {
     async fn what_comes_from_the_disk_keeps_the_rate_and_what_was_cached_does_not_count() {
         let world = World::new(limits(Some(10), None, None));
         // a quarter of a second is let through at once
-        check_seconds(world.read(1, 100, false).await, 9.75);
-        check_seconds(world.read(1, 1000, true).await, 0.1);
+        check_seconds(world.read(100, false).await, 9.75);
+        check_seconds(world.read(1000, true).await, 0.1);
         let world = World::new(limits(None, Some(10), Some(0.4)));
-        assert_eq!(world.read(1, 1000, false).await, Duration::ZERO, "nothing arrives");
+        assert_eq!(world.read(1000, false).await, Duration::ZERO, "nothing arrives");
     }
 
     #[tokio::test(start_paused = true)]
@@ -416,18 +411,18 @@ mod tests {
             bytes_per_s_max: Some(PLANE_BYTES as f64 / 4.0),
             ..limits(None, None, None)
         });
-        check_seconds(world.read(1, 10, false).await, 36.0 - 0.25);
+        check_seconds(world.read(10, false).await, 36.0 - 0.25);
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_the_system_does_not_say_everything_counts() {
         let mut world = World::new(limits(Some(10), None, None));
         world.gate.probes.disk_bytes_read = Arc::new(|| None);
-        check_seconds(world.read(1, 100, true).await, 9.75);
+        check_seconds(world.read(100, true).await, 9.75);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_root_is_read_slower_while_its_files_arrive() {
+    async fn planes_are_read_slower_while_files_arrive() {
         let world = World::new(limits(Some(100), Some(10), None));
         world.gate.saw(1, stat_changed_at(0), None);
         world.gate.saw(1, stat_changed_at(0), Some(stat_changed_at(0)));
@@ -436,8 +431,7 @@ mod tests {
         let snapshot = world.gate.snapshot();
         assert_eq!((snapshot.limited_by, snapshot.n_roots_arriving), (Some(LimitedBy::Arriving), 1));
         assert_eq!(snapshot.bytes_per_s_max, Some(10 << 20));
-        check_seconds(world.read(1, 50, false).await, 4.75);
-        check_seconds(world.read(2, 100, false).await, 0.775);
+        check_seconds(world.read(50, false).await, 4.75);
         tokio::time::advance(ARRIVING_FOR).await;
         assert_eq!(world.gate.snapshot().limited_by, Some(LimitedBy::Setting));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -471,14 +465,14 @@ mod tests {
         world.second(500).await;
         assert_eq!(standing().1, Some(LimitedBy::Pressure));
         tokio::time::advance(ARRIVING_FOR).await;
-        world.read(1, 1, false).await;
+        world.read(1, false).await;
         assert_eq!(standing(), (None, None), "nothing arrives any more");
     }
 
     #[tokio::test(start_paused = true)]
     async fn planes_that_wait_to_be_read_count_and_a_stop_ends_the_wait() {
         let world = World::new(limits(Some(10), None, None));
-        let pass = || world.gate.pass((1, PLANE_BYTES), &world.counters, &world.stop);
+        let pass = || world.gate.pass(PLANE_BYTES, &world.counters, &world.stop);
         let mut held = Vec::new();
         for _ in 0..3 {
             held.push(pass().await);

@@ -172,6 +172,7 @@ mod tests {
             roots: Arc::default(),
             feature_cache_bytes: 0,
             tally: VerifierTally::default(),
+            reading: Default::default(),
         };
         let originals = Originals::new(scratch.reader(), means);
         let desk = Desk { originals, known: Arc::new(Mutex::new(known)) };

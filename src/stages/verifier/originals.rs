@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
+use tokio_util::sync::CancellationToken;
 
 use super::known::Pair;
 use super::tally::VerifierTally;
@@ -17,6 +18,7 @@ use crate::analysis::verification::{
 };
 use crate::formats::{self, Container, FormatError, FormatErrorKind, Limits, Plane, PlaneEntry};
 use crate::platform::filesystem::open_regular;
+use crate::stages::reading::ReadGate;
 use crate::store::{Edge, LedgerError, LedgerHandle, LedgerReader, Place};
 use crate::units::PlaneIndex;
 
@@ -39,6 +41,8 @@ pub struct Means {
     pub feature_cache_bytes: u64,
     /// Where is counted what it takes.
     pub tally: VerifierTally,
+    /// Holds back reading while others need the disks, until the line is to end.
+    pub reading: (ReadGate, CancellationToken),
 }
 
 /// Reads originals and compares them; clones share it.
@@ -213,6 +217,8 @@ impl Originals {
             Ok(Err(failed)) => return Ok(Err(failed)),
             Err(error) => return Ok(Err(whole(OriginalError::from_job(error)?))),
         };
+        let bytes = opened.iter().flatten().map(|(original, _)| original.entry.decoded_bytes()).sum();
+        let reading = self.means.reading.0.pass(bytes, counters, &self.means.reading.1).await;
         let permit = {
             let _wait = counters.protect();
             match self.means.budget.acquire(bytes_needed(&opened, &ready)).await {
@@ -224,6 +230,7 @@ impl Originals {
         let this = self.clone();
         // the permit goes with the pixels: if the line is taken down, the memory counts until they have gone
         let read = self.means.io.run(move |_| {
+            let _reading = reading;
             let mut planes = [None, None];
             for (side, (opened, at_hand)) in opened.into_iter().zip(at_hand).enumerate() {
                 let Some((original, place)) = opened else { continue };
@@ -420,6 +427,7 @@ mod tests {
             roots: Arc::new(HashMap::from([(scratch.root_id, folder.to_owned())])),
             feature_cache_bytes: 0,
             tally: VerifierTally::default(),
+            reading: Default::default(),
         };
         Originals::new(scratch.reader(), means)
     }
