@@ -14,7 +14,7 @@ use crate::stages::decoder::{self, Decoder};
 use crate::stages::hasher::Hasher;
 use crate::stages::pause::PauseSwitch;
 use crate::stages::reading::ReadGate;
-use crate::stages::registrar::Registrar;
+use crate::stages::registrar::{self, Registrar};
 use crate::stages::reporter::{self, Reporter};
 use crate::stages::segmenter::{self, Segmenter};
 use crate::stages::settler::{self, Settler, Waiting};
@@ -51,6 +51,8 @@ pub struct Plan {
     pub decoder: decoder::Settings,
     /// How nuclei are found.
     pub segmenter: segmenter::Settings,
+    /// How fields are registered.
+    pub registrar: registrar::Settings,
 }
 
 /// What the stages share, over all generations.
@@ -150,7 +152,7 @@ pub async fn run_generation(
     let means =
         verifier::Means { io, cpu, budget, limits, ledger, roots, feature_cache_bytes, tally, reading };
     let readers = (reader()?, reader()?);
-    let load = tokio::task::spawn_blocking(move || load(readers, means, pools));
+    let load = tokio::task::spawn_blocking(move || load(readers, means, (pools, plan.registrar)));
     let loaded = load.await.map_err(|error| error.to_string())?;
     let (verifier, registrar) = loaded.map_err(|error| error.to_string())?;
     let reporter = Reporter::new(shared.books.clone());
@@ -188,10 +190,10 @@ pub async fn run_generation(
 fn load(
     readers: (LedgerReader, LedgerReader),
     means: verifier::Means,
-    pools: (CpuPool, IoPool),
+    (pools, registrar): ((CpuPool, IoPool), registrar::Settings),
 ) -> Result<(Verifier, Registrar), LedgerError> {
     wait(|reply| means.ledger.catch_up(reply))?;
-    Ok((Verifier::load(readers.0, means)?, Registrar::load(readers.1, pools)?))
+    Ok((Verifier::load(readers.0, means)?, Registrar::load(readers.1, pools, registrar)?))
 }
 
 #[cfg(test)]
@@ -226,7 +228,8 @@ mod tests {
         let readers = (scratch.reader(), scratch.reader());
         let (say, heard) = mpsc::channel();
         let loading = std::thread::spawn(move || {
-            let (verifier, _) = load(readers, means, (cpu, io)).unwrap();
+            let pools = ((cpu, io), registrar::Settings::default());
+            let (verifier, _) = load(readers, means, pools).unwrap();
             say.send(verifier.knows(&PixelDigest([7; 32]))).unwrap();
         });
         let early = heard.recv_timeout(Duration::from_millis(50));

@@ -11,7 +11,7 @@ mod tables;
 mod tail;
 mod writer;
 
-pub use fits::fit_fields;
+pub use fits::{fit_fields, why};
 pub use objects::{Extras, ObjectTables, Part, PartError, write_atomically, write_parquet_atomically};
 pub use parquet::write_typed_parquet;
 pub use tables::{CurrentTables, TableError, next_refresh};

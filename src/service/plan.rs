@@ -12,13 +12,14 @@ use crate::stages::channels::ChannelChoice;
 use crate::stages::reading;
 use crate::stages::settler::{self, GrowingSettings, Patience};
 use crate::stages::watcher::{self, FileFilter, WatchedRoot};
-use crate::stages::{decoder, segmenter};
+use crate::stages::{decoder, registrar, segmenter};
 
 use super::Task;
 
 /// Tells every stage what it needs of the settings.
 pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
-    let Settings { watch, growing, output, limits, pipeline, segmentation, identity, .. } = &task.settings;
+    let Settings { watch, growing, output, limits, pipeline, segmentation, registration, identity, .. } =
+        &task.settings;
     let rest = |quiet_period| if task.once { Duration::ZERO } else { quiet_period };
     let incomplete_after = rest(watch.incomplete_after);
     let patience = |quiet_period| Patience {
@@ -71,6 +72,7 @@ pub(super) fn plan(task: &Task, roots: &[Arc<Root>]) -> Plan {
             overlays: keep(output.overlays.or(automatic)),
             picture_bytes_max: output.label_disk_budget_bytes,
         },
+        registrar: registrar::Settings { method: registration.method() },
     }
 }
 

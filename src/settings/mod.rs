@@ -8,6 +8,7 @@ mod error;
 mod folders;
 mod layers;
 mod raw;
+mod registration;
 mod scanned;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use folders::{Folders, check_folders, resolve_folders};
 pub(crate) use layers::edit_distance;
 pub use layers::{DEFAULT_TOML, Override, environment};
 use raw::RawSettings;
+pub use registration::{ModelChoice, RegistrationSettings};
 pub use scanned::{below_one_root, resolve_scanned};
 
 /// Every setting, checked. The keys, units, ranges and defaults stand in `config/scopewatch.toml`.
@@ -48,6 +50,8 @@ pub struct Settings {
     pub pipeline: PipelineSettings,
     /// How nuclei are found.
     pub segmentation: SegmentationSettings,
+    /// How fields are registered.
+    pub registration: RegistrationSettings,
     /// How machine, plate and well are named.
     pub identity: IdentitySettings,
     /// What is logged.
@@ -274,6 +278,7 @@ impl TryFrom<RawSettings> for Settings {
             calibration,
             pipeline,
             segmentation,
+            registration,
             identity,
             log,
         } = raw;
@@ -311,6 +316,10 @@ impl TryFrom<RawSettings> for Settings {
                 channel: non_empty(segmentation.channel),
                 table: segmentation.table,
                 geojson: segmentation.geojson,
+            },
+            registration: RegistrationSettings {
+                optimizer: registration.optimizer,
+                model: registration.model,
             },
             identity: identity.try_into()?,
             log: LogSettings { level: log.level, format: log.format, file: log.file },

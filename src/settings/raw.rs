@@ -4,7 +4,8 @@
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer};
 
-use super::{Keep, LogFormat, LogLevel, PageCache, TableFormat};
+use super::{Keep, LogFormat, LogLevel, ModelChoice, PageCache, TableFormat};
+use crate::analysis::registration::fit::OptimizerChoice;
 
 /// Smallest and largest value of every numeric key; the unit is the last word of the key.
 pub(super) const RANGES: &[(&str, u64, u64)] = &[
@@ -46,6 +47,7 @@ pub(super) struct RawSettings {
     pub(super) calibration: RawCalibration,
     pub(super) pipeline: RawPipeline,
     pub(super) segmentation: RawSegmentation,
+    pub(super) registration: RawRegistration,
     pub(super) identity: RawIdentity,
     pub(super) log: RawLog,
 }
@@ -131,6 +133,15 @@ pub(super) struct RawSegmentation {
     #[serde(deserialize_with = "choice")]
     pub(super) table: TableFormat,
     pub(super) geojson: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRegistration {
+    #[serde(deserialize_with = "choice")]
+    pub(super) optimizer: OptimizerChoice,
+    #[serde(deserialize_with = "choice")]
+    pub(super) model: ModelChoice,
 }
 
 #[derive(Debug, Deserialize)]

@@ -207,6 +207,8 @@ fn values_out_of_range_name_key_value_range_and_origin() {
 fn other_values_of_the_wrong_kind_are_refused_by_name() {
     for (toml, expected) in [
         ("[output]\nlabels = 'some'", vec!["labels", "some", "sample"]),
+        ("[registration]\nmodel = 'projective'", vec!["registration.model", "projective", "anisotropic"]),
+        ("[registration]\noptimizer = 'lm'", vec!["registration.optimizer", "levenberg-marquardt", "lbfgsb"]),
         ("[log]\nfile = 'maybe'", vec!["log.file", "boolean"]),
         ("[watch]\nroots = 5", vec!["watch.roots"]),
         ("watch = 3", vec!["watch"]),

@@ -1,5 +1,6 @@
 //! Fits a transform to point pairs by both optimizers and, where there is one, by the closed form.
 
+mod findings;
 mod frame;
 mod prepared;
 
@@ -10,6 +11,7 @@ use super::models::Model;
 use crate::analysis::optimizers::{Examination, LossKind, OptimizerError, Report};
 use crate::geometry::Affine;
 
+pub use findings::{FINDINGS, FINDINGS_COMMAND, Finding, Place};
 pub use prepared::Prepared;
 
 /// Most pairs of a fit, 10 million.
@@ -33,6 +35,8 @@ pub struct FitSettings {
     pub bounds: FitBounds,
     /// Where the optimizers start.
     pub start: FitStart,
+    /// Whose solution is the transform.
+    pub optimizer: OptimizerChoice,
     /// Points of each optimizer's trace to keep; default 0.
     pub n_trace_points: usize,
 }
@@ -46,6 +50,7 @@ impl Default for FitSettings {
             loss_scale_px: 3.0,
             bounds: FitBounds::default(),
             start: FitStart::default(),
+            optimizer: OptimizerChoice::Auto,
             n_trace_points: 0,
         }
     }
@@ -75,6 +80,32 @@ pub struct FitStart {
     pub shift_px: [f64; 2],
 }
 
+/// Whose solution becomes the transform; both optimizers run in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimizerChoice {
+    /// That of the optimizer that the benchmark recommends for this kind of problem ([`FINDINGS`]), unless the other one
+    /// reaches a cost that is lower by more than rounding.
+    #[default]
+    Auto,
+    /// That of Levenberg-Marquardt.
+    LevenbergMarquardt,
+    /// That of L-BFGS-B.
+    Lbfgsb,
+}
+
+/// What led to the optimizer whose solution is the transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChosenBy {
+    /// The settings name it.
+    Setting,
+    /// What the benchmark found for problems of this kind.
+    Benchmark,
+    /// The cost that it reaches: the other one was to be taken, but ends higher by more than rounding, or nowhere.
+    Cost,
+}
+
 /// A way to a transform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -94,9 +125,17 @@ pub struct Fit {
     pub reference_from_moving: Affine,
     /// Root mean square distance over all pairs in px of the reference.
     pub rmsd_px: f64,
-    /// Whose transform it is: that of the closed form where it is the answer (least squares, within the bounds), else
-    /// Levenberg-Marquardt's unless the cost of L-BFGS-B is lower by more than rounding.
+    /// Whose transform it is: an optimizer's, by [`FitSettings::optimizer`]; that of the closed form only where neither
+    /// optimizer ends at a finite cost.
     pub chosen: Method,
+    /// What led to it.
+    pub chosen_by: ChosenBy,
+    /// What the benchmark found for problems of this kind.
+    #[serde(skip)]
+    pub finding: &'static Finding,
+    /// Greatest distance in px of the reference between where both optimizers put one of the moving points; none where
+    /// one of them ends nowhere.
+    pub optimizers_apart_px: Option<f64>,
     /// Pairs that were used.
     pub n_pairs: usize,
     /// The least squares transform, whatever the loss and without bounds; `None` where the pairs do not determine one.
@@ -236,6 +275,17 @@ pub fn rmsd(moving: &[[f64; 2]], reference: &[[f64; 2]], reference_from_moving: 
     };
     let sum: f64 = moving.iter().zip(reference).map(square).sum();
     (sum / moving.len().max(1) as f64).sqrt()
+}
+
+/// Greatest distance between the images of points under two maps, in px of the reference; none where it is no number.
+fn apart_px(moving: &[[f64; 2]], [one, other]: [&Affine; 2]) -> Option<f64> {
+    let distance = |point: &[f64; 2]| {
+        let ([x, y], [u, v]) = (one.apply(*point), other.apply(*point));
+        (x - u).hypot(y - v)
+    };
+    let greatest =
+        moving.iter().map(distance).fold(0.0, |most: f64, next| if next > most { next } else { most });
+    (one.is_finite() && other.is_finite()).then_some(greatest)
 }
 
 fn check(moving: &[[f64; 2]], reference: &[[f64; 2]], settings: &FitSettings) -> Result<(), FitError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::analysis::registration::Model;
-use crate::reports::fit_fields;
+use crate::reports::{fit_fields, why};
 
 use super::points::Points;
 use super::{Outcome, Registered};
@@ -34,7 +34,7 @@ impl Answer<'_> {
             Ok(registered) => self.registered_json(registered),
             Err(_) => json!({
                 "mirrored": null, "reference_from_moving": null, "affine_row_col": null, "scale": null,
-                "rotation_deg": null, "n_pairs": 0, "rmsd_px": null, "pairs": [], "optimizers": {},
+                "rotation_deg": null, "n_pairs": 0, "rmsd_px": null, "pairs": [], "optimizer": null, "optimizers": {},
             }),
         };
         let both = answer.as_object_mut().zip(registered.as_object());
@@ -73,6 +73,7 @@ impl Answer<'_> {
             ),
             format!("x' = {a:.6} x {b:+.6} y {tx:+.3}"),
             format!("y' = {c:.6} x {d:+.6} y {ty:+.3}"),
+            format!("by {}", why(fit)),
         ];
         for line in lines {
             writeln!(text, "{line}").expect("a string takes all text");

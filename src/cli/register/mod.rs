@@ -9,7 +9,9 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::analysis::optimizers::LossKind;
-use crate::analysis::registration::fit::{COORDINATE_MAX, FitBounds, FitError, fit_pairs_measured};
+use crate::analysis::registration::fit::{
+    COORDINATE_MAX, FitBounds, FitError, OptimizerChoice, fit_pairs_measured,
+};
 use crate::analysis::registration::{
     self, Field, FitSettings, Model, Orientation, Refusal, Registration, Settings, mirrored_pairs,
     simplest_model, widest_model,
@@ -41,6 +43,9 @@ pub(super) struct RegisterArgs {
     /// Which transform
     #[arg(long, value_enum, default_value_t)]
     model: ModelArg,
+    /// Whose solution is the transform; both optimizers run in any case
+    #[arg(long, value_enum, default_value_t)]
+    optimizer: OptimizerArg,
     /// How much a large residual counts
     #[arg(long, value_enum, default_value_t)]
     loss: LossArg,
@@ -77,6 +82,17 @@ enum ModelArg {
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum OptimizerArg {
+    /// What `bench optimizers` bears out for the kind of problem, or the other one where it reaches a lower cost
+    #[default]
+    Auto,
+    /// Levenberg-Marquardt
+    LevenbergMarquardt,
+    /// L-BFGS-B
+    Lbfgsb,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum LossArg {
     /// Least squares
     #[default]
@@ -106,7 +122,13 @@ impl RegisterArgs {
             LossArg::Tukey => LossKind::Tukey,
         };
         let bounds = self.bounds.unwrap_or_default();
-        let fit = FitSettings { model, loss, loss_scale_px: self.loss_scale, bounds, ..Default::default() };
+        let optimizer = match self.optimizer {
+            OptimizerArg::Auto => OptimizerChoice::Auto,
+            OptimizerArg::LevenbergMarquardt => OptimizerChoice::LevenbergMarquardt,
+            OptimizerArg::Lbfgsb => OptimizerChoice::Lbfgsb,
+        };
+        let loss_scale_px = self.loss_scale;
+        let fit = FitSettings { model, loss, loss_scale_px, bounds, optimizer, ..Default::default() };
         let orientation_prior = self
             .rotation_prior
             .map(|degrees| Orientation { rotation_rad: degrees.to_radians(), mirrored: false });

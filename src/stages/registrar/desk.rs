@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use moka::sync::Cache;
 use tokio::task::JoinSet;
 
+use super::Settings;
 use super::fields::Partner;
 use super::matching::{Outcome, register, stage_figures};
 use crate::actor::{CpuPool, IoPool, JobError, StageCounters, StageError};
@@ -24,6 +25,7 @@ pub(super) struct Desk {
     reader: Arc<Mutex<LedgerReader>>,
     cpu: CpuPool,
     io: IoPool,
+    settings: Arc<Settings>,
     fields: Cache<PixelsOf, Arc<Field>>,
     outcomes: Cache<OutcomeKey, Arc<Outcome>>,
 }
@@ -42,11 +44,12 @@ type OutcomeKey = ([[u8; 32]; 2], [Option<u64>; 2]);
 type MaybeReady = Result<Arc<Field>, String>;
 
 impl Desk {
-    pub(super) fn new(reader: LedgerReader, cpu: CpuPool, io: IoPool) -> Self {
+    pub(super) fn new(reader: LedgerReader, (cpu, io): (CpuPool, IoPool), settings: Settings) -> Self {
         let fields = Cache::builder().max_capacity(FIELDS_MAX_BYTES).weigher(weigh(field_bytes));
         let outcomes = Cache::builder().max_capacity(OUTCOMES_MAX_BYTES).weigher(weigh(Outcome::size_bytes));
         let (fields, outcomes) = (fields.build(), outcomes.build());
-        Self { reader: Arc::new(Mutex::new(reader)), cpu, io, fields, outcomes }
+        let (reader, settings) = (Arc::new(Mutex::new(reader)), Arc::new(settings));
+        Self { reader, cpu, io, settings, fields, outcomes }
     }
 
     /// Tries a field with each of its partners, as many at once as there are threads. A partner whose pixels have
@@ -112,7 +115,8 @@ impl Desk {
             (Ok(moving), Ok(reference)) => (moving, reference),
             (Err(reason), _) | (_, Err(reason)) => return Ok(Outcome::refused(reason, None)),
         };
-        let work = move || register((&moving, &reference), (&views.0, &views.1));
+        let settings = Arc::clone(&self.settings);
+        let work = move || register((&moving, &reference), (&views.0, &views.1), &settings.method);
         match self.cpu.run(move |_| work()).await {
             Err(JobError::Panicked(message)) => {
                 Ok(Outcome::refused(format!("a fault of scopewatch itself: {message}"), None))

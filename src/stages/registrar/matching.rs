@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::analysis::registration::{self, Field, Model, Registration, Settings};
+use crate::analysis::registration::{self, Field, Registration, Settings};
 use crate::geometry::Affine;
 use crate::platform::meter::StopWatch;
 use crate::reports::fit_fields;
@@ -39,16 +39,18 @@ impl Outcome {
 pub(super) fn register(
     (moving, reference): (&Field, &Field),
     (moving_view, reference_view): (&View, &View),
+    method: &Settings,
 ) -> Outcome {
     let scale_prior = scale_prior(moving_view, reference_view);
-    let settings = Settings { scale_prior, ..Settings::default() };
+    let settings = Settings { scale_prior, ..method.clone() };
     match registration::register(moving, reference, &settings, &mut StopWatch::default()) {
-        Ok(found) => registered(&found, settings.fit.model, reference_view),
+        Ok(found) => registered(&found, reference_view),
         Err(refusal) => Outcome::refused(refusal.to_string(), refusal.log10_chance()),
     }
 }
 
-fn registered(found: &Registration, model: Model, reference: &View) -> Outcome {
+fn registered(found: &Registration, reference: &View) -> Outcome {
+    let model = found.model;
     let mut result = map(json!({
         "log10_chance": found.log10_chance,
         "mirrored": found.mirrored,

@@ -12,12 +12,20 @@ mod pairing;
 use std::sync::Arc;
 
 use crate::actor::{CpuPool, IoPool, Stage, StageError, StageOutbox};
+use crate::analysis::registration;
 use crate::messages::{FileContext, HashedImage, Nuclei, RegisteredImage, VerifiedImage};
 use crate::stages::figures;
 use crate::store::{Identity, LedgerError, LedgerReader, PixelsOf, Registrable, RegistrablePlane, View};
 use crate::units::PlaneIndex;
 use desk::{Desk, Own};
 use fields::Fields;
+
+/// How fields are registered.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// What is fitted, and whose solution is taken; scales and orientations that are known are filled in.
+    pub method: registration::Settings,
+}
 
 /// Registers planes.
 pub struct Registrar {
@@ -30,10 +38,14 @@ impl Registrar {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn load(reader: LedgerReader, (cpu, io): (CpuPool, IoPool)) -> Result<Self, LedgerError> {
+    pub fn load(
+        reader: LedgerReader,
+        (cpu, io): (CpuPool, IoPool),
+        settings: Settings,
+    ) -> Result<Self, LedgerError> {
         let mut fields = Fields::default();
         reader.registrable_planes(|plane| fields.load(plane))?;
-        Ok(Self { fields, desk: Desk::new(reader, cpu, io) })
+        Ok(Self { fields, desk: Desk::new(reader, (cpu, io), settings) })
     }
 }
 

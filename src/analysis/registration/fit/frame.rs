@@ -2,7 +2,7 @@
 
 use std::f64::consts::{FRAC_PI_4, TAU};
 
-use super::{ClosedForm, FitError, FitSettings, OptimizedFit, rmsd};
+use super::{ClosedForm, FitError, FitSettings, OptimizedFit, apart_px, rmsd};
 use crate::analysis::optimizers::{
     Bounds, LevenbergMarquardtSettings, Loss, LossKind, Report, Residuals, examine, levenberg_marquardt,
 };
@@ -85,12 +85,17 @@ impl<'a> Frame<'a> {
 
     /// Whether the closed form is the minimum that the optimizers are asked for.
     pub(super) fn is_answer(&self, closed_form: &[f64], settings: &FitSettings, bounds: &Bounds) -> bool {
+        settings.loss == LossKind::Linear && self.is_inside(closed_form, settings, bounds)
+    }
+
+    /// Whether the closed form lies within the box.
+    pub(super) fn is_inside(&self, closed_form: &[f64], settings: &FitSettings, bounds: &Bounds) -> bool {
         let is_inside = |(index, &value): (usize, &f64)| {
             let is_rotation = self.problem.model().rotation_index() == Some(index);
             let value = if is_rotation { nearest_turn(value, settings) } else { value };
             (bounds.lower[index]..=bounds.upper[index]).contains(&value)
         };
-        settings.loss == LossKind::Linear && closed_form.iter().enumerate().all(is_inside)
+        closed_form.iter().enumerate().all(is_inside)
     }
 
     pub(super) fn start(&self, settings: &FitSettings, closed_form: Option<&[f64]>) -> Vec<f64> {
@@ -175,6 +180,11 @@ impl<'a> Frame<'a> {
             report,
             examination,
         }
+    }
+
+    /// Greatest distance between where two results put one of the moving points, in px of the reference.
+    pub(super) fn apart_px(&self, [one, other]: [&OptimizedFit; 2]) -> Option<f64> {
+        apart_px(self.moving_px, [&one.reference_from_moving, &other.reference_from_moving])
     }
 
     /// Standard errors in px: the shift in px is where the origin of the moving image lands, which is far from the

@@ -1,7 +1,8 @@
 //! A fit that is ready to run, one optimizer at a time.
 
+use super::findings::{Finding, finding};
 use super::frame::Frame;
-use super::{Fit, FitError, FitSettings, Method, check};
+use super::{ChosenBy, Fit, FitError, FitSettings, Method, OptimizerChoice, check};
 use crate::analysis::optimizers::{
     Bounds, LbfgsbSettings, LevenbergMarquardtSettings, Loss, OptimizerError, Report, StopReason, lbfgsb,
     levenberg_marquardt,
@@ -10,6 +11,9 @@ use crate::analysis::registration::meter::{Cost, Meter};
 
 /// Part of the cost by which two optimizers may differ at the same minimum.
 const COST_ROUNDING: f64 = 1e-9;
+/// Cost in normalised coordinates below which two optimizers count as being at the same minimum: a residual of about
+/// 1e-10 of the cloud's radius.
+const COST_FLOOR: f64 = 1e-20;
 
 /// Point pairs in normalised coordinates with all that both optimizers are given alike.
 pub struct Prepared<'a> {
@@ -80,16 +84,16 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// [`FitError::NotFinite`] where there is nothing to choose from.
     pub fn conclude(&self, lbfgsb: Report, lm: Report) -> Result<Fit, FitError> {
-        let is_direct = self.is_direct();
-        let chosen = match is_direct {
-            true => Method::ClosedForm,
-            false if lm.cost <= lbfgsb.cost * (1.0 + COST_ROUNDING) => Method::Lm,
-            false => Method::Lbfgsb,
+        let is_lost = |report: &Report| report.stop_reason == StopReason::NotFinite;
+        let (chosen, chosen_by) = if is_lost(&lbfgsb) && is_lost(&lm) {
+            if !self.is_direct() {
+                return Err(FitError::NotFinite);
+            }
+            (Method::ClosedForm, ChosenBy::Cost)
+        } else {
+            self.choose(&lbfgsb, &lm)
         };
-        let is_lost = [&lbfgsb, &lm].iter().all(|report| report.stop_reason == StopReason::NotFinite);
-        if is_lost && !is_direct {
-            return Err(FitError::NotFinite);
-        }
+        let is_either_lost = is_lost(&lbfgsb) || is_lost(&lm);
         let closed_form = self.closed_form.as_deref().map(|found| self.frame.direct(found));
         let [lbfgsb, lm] = [lbfgsb, lm].map(|report| self.frame.optimized(report, self.loss, &self.bounds));
         let (reference_from_moving, rmsd_px) = match (&closed_form, chosen) {
@@ -97,7 +101,44 @@ impl<'a> Prepared<'a> {
             (_, Method::Lbfgsb) => (lbfgsb.reference_from_moving, lbfgsb.rmsd_px),
             _ => (lm.reference_from_moving, lm.rmsd_px),
         };
+        let optimizers_apart_px = self.frame.apart_px([&lbfgsb, &lm]).filter(|_| !is_either_lost);
         let n_pairs = self.frame.n_pairs();
-        Ok(Fit { reference_from_moving, rmsd_px, chosen, n_pairs, closed_form, lbfgsb, lm })
+        Ok(Fit {
+            reference_from_moving,
+            rmsd_px,
+            chosen,
+            chosen_by,
+            finding: self.finding(),
+            optimizers_apart_px,
+            n_pairs,
+            closed_form,
+            lbfgsb,
+            lm,
+        })
+    }
+
+    /// What the benchmark found for problems of this kind.
+    fn finding(&self) -> &'static Finding {
+        let least_squares = self.closed_form.as_deref();
+        let is_inside =
+            least_squares.is_some_and(|found| self.frame.is_inside(found, self.settings, &self.bounds));
+        finding(self.settings.loss, &self.settings.bounds, is_inside)
+    }
+
+    /// The optimizer whose solution is the transform, at least one of them having ended at a finite cost.
+    fn choose(&self, lbfgsb: &Report, lm: &Report) -> (Method, ChosenBy) {
+        let (wanted, by) = match self.settings.optimizer {
+            OptimizerChoice::Auto => (self.finding().recommended(), ChosenBy::Benchmark),
+            OptimizerChoice::LevenbergMarquardt => (Method::Lm, ChosenBy::Setting),
+            OptimizerChoice::Lbfgsb => (Method::Lbfgsb, ChosenBy::Setting),
+        };
+        let (own, rival, other) = match wanted {
+            Method::Lbfgsb => (lbfgsb, lm, Method::Lm),
+            _ => (lm, lbfgsb, Method::Lbfgsb),
+        };
+        let is_lost = |report: &Report| report.stop_reason == StopReason::NotFinite;
+        let is_higher = own.cost > rival.cost * (1.0 + COST_ROUNDING) + COST_FLOOR;
+        let is_beaten = is_lost(own) || (by == ChosenBy::Benchmark && !is_lost(rival) && is_higher);
+        if is_beaten { (other, ChosenBy::Cost) } else { (wanted, by) }
     }
 }

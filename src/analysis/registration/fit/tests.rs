@@ -51,7 +51,8 @@ fn both_optimizers_end_at_the_closed_form_for_any_rotation_and_mirror() {
                 let (moving, reference) = pairs(&truth, 60, 0.5, 0.0);
                 let fit =
                     fit_pairs(&moving, &reference, &FitSettings { mirrored, ..settings(model) }).unwrap();
-                assert_eq!(fit.chosen, Method::ClosedForm);
+                assert_eq!((fit.chosen, fit.chosen_by), (Method::Lm, ChosenBy::Benchmark));
+                assert!(fit.optimizers_apart_px.unwrap() < 1e-6, "{fit:?}");
                 let direct = fit.closed_form.unwrap();
                 let context = format!("{model:?} {mirrored} {degrees}");
                 assert!(distance(&direct.reference_from_moving, &truth) < 1.0, "{context}");
@@ -77,7 +78,7 @@ fn active_bounds_are_kept_and_both_agree_for_every_loss() {
             let start = FitStart { scale: Some(0.25), rotation_rad: Some(0.0), ..FitStart::default() };
             let settings = FitSettings { loss, bounds, start, ..settings(model) };
             let fit = fit_pairs(&moving, &reference, &settings).unwrap();
-            assert_ne!(fit.chosen, Method::ClosedForm);
+            assert_eq!((fit.chosen, fit.chosen_by), (Method::Lbfgsb, ChosenBy::Benchmark), "{loss:?}");
             let gap = (fit.lm.rmsd_px - fit.lbfgsb.rmsd_px).abs() / fit.rmsd_px;
             assert!(gap < 1e-6, "{model:?} {loss:?}: {gap:e}");
             for found in [fit.lm, fit.lbfgsb] {
@@ -248,11 +249,51 @@ fn bounds_around_half_a_turn_are_met_from_either_side() {
     let around = |middle: f64| Some([middle - 0.2, middle + 0.2]);
     for theta_rad in [around(-PI), around(PI), around(-3.0), around(TAU - 3.0)] {
         let bounds = FitBounds { scale: None, theta_rad };
-        let fit = fit_pairs(&moving, &reference, &FitSettings { bounds, ..FitSettings::default() }).unwrap();
-        assert_eq!(fit.chosen, Method::ClosedForm, "{theta_rad:?}");
+        let settings = FitSettings { bounds, ..FitSettings::default() };
+        let (prepared, _) = Prepared::new(&moving, &reference, &settings, &mut ()).unwrap();
+        assert!(prepared.cost_least().is_some(), "{theta_rad:?}: the closed form lies within the bounds");
+        let fit = fit_pairs(&moving, &reference, &settings).unwrap();
         let apart = distance(&fit.lm.reference_from_moving, &fit.reference_from_moving);
         assert!(apart < 1e-6, "{theta_rad:?}: {apart}");
     }
+}
+
+#[test]
+fn the_settings_name_the_optimizer_and_auto_takes_the_lower_cost() {
+    let truth = Affine::similarity(0.25, 0.1, false, [40.0, 60.0]);
+    let (moving, reference) = pairs(&truth, 50, 0.5, 0.0);
+    for (optimizer, expected) in
+        [(OptimizerChoice::LevenbergMarquardt, Method::Lm), (OptimizerChoice::Lbfgsb, Method::Lbfgsb)]
+    {
+        let settings = FitSettings { optimizer, ..FitSettings::default() };
+        let fit = fit_pairs(&moving, &reference, &settings).unwrap();
+        assert_eq!((fit.chosen, fit.chosen_by), (expected, ChosenBy::Setting));
+        let own = if expected == Method::Lm { &fit.lm } else { &fit.lbfgsb };
+        assert_eq!((fit.reference_from_moving, fit.rmsd_px), (own.reference_from_moving, own.rmsd_px));
+    }
+    // Levenberg-Marquardt ends higher, or nowhere
+    let settings = FitSettings::default();
+    let (prepared, _) = Prepared::new(&moving, &reference, &settings, &mut ()).unwrap();
+    let [lbfgsb, lm] = [prepared.lbfgsb().unwrap(), prepared.lm().unwrap()];
+    let mut poor = lm.clone();
+    poor.cost *= 1.01;
+    poor.parameters[2] += 0.1;
+    let fit = prepared.conclude(lbfgsb.clone(), poor.clone()).unwrap();
+    assert_eq!((fit.chosen, fit.chosen_by), (Method::Lbfgsb, ChosenBy::Cost));
+    assert!(fit.optimizers_apart_px.unwrap() > 1.0, "{:?}", fit.optimizers_apart_px);
+    poor.stop_reason = crate::analysis::optimizers::StopReason::NotFinite;
+    let fit = prepared.conclude(lbfgsb.clone(), poor.clone()).unwrap();
+    assert_eq!((fit.chosen, fit.optimizers_apart_px), (Method::Lbfgsb, None));
+    // neither: least squares are known without them
+    let lost = lbfgsb.clone();
+    let lost = crate::analysis::optimizers::Report { stop_reason: poor.stop_reason, ..lost };
+    let fit = prepared.conclude(lost, poor).unwrap();
+    assert_eq!(fit.chosen, Method::ClosedForm);
+    assert_eq!(fit.reference_from_moving, fit.closed_form.unwrap().reference_from_moving);
+    // one that ends a rounding apart is not beaten
+    let mut near = lm.clone();
+    near.cost *= 1.0 + 1e-12;
+    assert_eq!(prepared.conclude(lbfgsb, near).unwrap().chosen_by, ChosenBy::Benchmark);
 }
 
 /// The short ways to gradient and triangle lead where those through the columns do.
