@@ -8,4 +8,5 @@ pub mod optimizers;
 pub mod registration;
 pub mod segmentation;
 pub mod synthesis;
+pub mod varint;
 pub mod verification;

@@ -2,6 +2,7 @@
 
 mod csv;
 mod fits;
+mod merged;
 mod objects;
 mod outlines;
 mod parquet;

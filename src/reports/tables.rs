@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::csv::CsvWriter;
-use super::registrations;
 use super::replace::Replacement;
+use super::{merged, registrations};
 use crate::analysis::verification::Placement;
 use crate::paths::RelativePath;
 use crate::store::{
@@ -84,6 +84,7 @@ impl CurrentTables {
             self.replace("duplicate_groups.json", |out| write_groups(reader, out, shown))?;
             self.replace("duplicate_pairs.csv", |out| write_pairs(reader, out, shown))?;
             self.replace("files.csv", |out| write_files(reader, out, shown))?;
+            self.replace("merged_cells.csv", |out| write_merged(reader, out, shown))?;
             self.replace("planes.csv", |out| write_planes(reader, out, shown))?;
             self.replace("registrations.csv", |out| write_registrations(reader, out, shown))
         })
@@ -275,4 +276,8 @@ fn write_registrations(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -
         let files = [&listing.moving, &listing.reference].map(|(root, path, _)| shown.file(root, path));
         Ok::<_, RowError>(registrations::row(&mut csv, files, &listing)?)
     })
+}
+
+fn write_merged(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Result<(), RowError> {
+    merged::write(reader, &mut CsvWriter::new(out), |side| shown.file(&side.root, &side.path))
 }

@@ -49,6 +49,7 @@
 //! Operations are queued through [`LedgerHandle`], done in groups in one transaction, each in its own savepoint, and
 //! answered after the commit. Report lines are rows of the same transaction (see [`crate::reports`]).
 
+mod accepted;
 mod claim;
 mod edges;
 mod error;
@@ -76,6 +77,7 @@ mod stuck;
 mod verdicts;
 mod writer;
 
+pub use accepted::{AcceptedPair, AcceptedSide};
 pub use error::LedgerError;
 pub use ledger::{Ledger, LedgerHandle, LedgerNotice, LedgerOptions, Reply, wait};
 pub use listing::{FileListing, PlaneListing, RegistrationListing};

@@ -242,12 +242,11 @@ impl LedgerReader {
         Ok(())
     }
 
-    /// The centroids of a plane, while it holds these pixels; none, too, where another version of the method kept
-    /// them.
+    /// The centroids of a plane, while it holds these pixels; none, too, where a newer version of the method kept them.
     pub fn centroids_of(&self, pixels: &PixelsOf) -> Result<Option<Centroids>, LedgerError> {
         let PixelsOf { file_id, index, digest } = pixels;
         let mut statement = self.connection.prepare_cached(
-            "SELECT data FROM plane JOIN feature ON plane_id = plane.id AND kind = ?7 AND version = ?8 \
+            "SELECT version, data FROM plane JOIN feature ON plane_id = plane.id AND kind = ?7 AND version <= ?8 \
              WHERE file_id = ?1 AND t = ?2 AND p = ?3 AND z = ?4 AND c = ?5 AND digest = ?6",
         )?;
         let key = params![
@@ -260,8 +259,8 @@ impl LedgerReader {
             registrations::CENTROIDS,
             Centroids::VERSION
         ];
-        let bytes: Option<Vec<u8>> = statement.query_row(key, |row| row.get(0)).optional()?;
-        let centroids = bytes.map(|bytes| Centroids::from_bytes(&bytes));
+        let kept = statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let centroids = kept.map(|(version, bytes): (u32, Vec<u8>)| Centroids::from_bytes(version, &bytes));
         match centroids {
             Some(None) => {
                 Err(LedgerError::Damaged(format!("the centroids of plane {index} of file {file_id}")))

@@ -378,6 +378,9 @@ pub struct Registration {
     pub is_accepted: bool,
     /// More keys of the line in `registrations.jsonl` and columns of `registrations.csv`.
     pub result: Map<String, Value>,
+    /// Which points of both fields are the same nucleus, as
+    /// [`pairs_to_bytes`](crate::analysis::registration::pairs_to_bytes) writes them; none where they were refused.
+    pub pairs: Option<Vec<u8>>,
 }
 
 /// A plane was read and analysed.

@@ -95,9 +95,9 @@ fn record(
     }
     let result = serde_json::to_string(&found.result).expect("a map of JSON values is JSON");
     session.execute(
-        "INSERT INTO registration (moving, reference, moving_digest, reference_digest, is_accepted, result) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![moving.0, reference.0, moving.1, reference.1, found.is_accepted, result],
+        "INSERT INTO registration (moving, reference, moving_digest, reference_digest, is_accepted, result, pairs) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![moving.0, reference.0, moving.1, reference.1, found.is_accepted, result, found.pairs],
     )?;
     let event = if found.is_accepted { "registered" } else { "refused" };
     let content =
@@ -188,6 +188,7 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
+    use crate::analysis::registration::pairs_to_bytes;
     use crate::store::test_support::{Scratch, plane};
     use crate::store::{FileTicket, View, wait};
 
@@ -203,9 +204,10 @@ mod tests {
             partner: *partner,
             is_accepted: true,
             result: Map::new(),
+            pairs: Some(pairs_to_bytes(&[(0, 0)])),
         };
         let view = View { height: 2, width: 3, stage_um: Some([1.0, -2.0]), ..View::default() };
-        let centroids = Arc::new(Centroids { points: vec![[1.5, 0.25]] });
+        let centroids = Arc::new(Centroids { points: vec![[1.5, 0.25]], labels: vec![4] });
         let done = PlaneDone {
             registrable: Some(Registrable { view, centroids }),
             registrations: tried.iter().map(registration).collect(),
@@ -267,7 +269,8 @@ mod tests {
         assert_eq!(planes[0].view.stage_um, Some([1.0, -2.0]));
         assert_eq!((planes[0].view.width, planes[0].view.pixel_size_um), (3, None));
         let centroids = |digest| scratch.reader().centroids_of(&pixels(ticket.file_id, digest)).unwrap();
-        assert_eq!(centroids(1).unwrap().points, [[1.5, 0.25]]);
+        let kept = centroids(1).unwrap();
+        assert_eq!((kept.points, kept.labels), (vec![[1.5, 0.25]], vec![4]));
         assert_eq!(centroids(2), None, "other pixels");
         // a plane that is given up waits for nobody
         let ticket = scratch.claim("a.tif", 2, 1).ticket;

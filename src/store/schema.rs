@@ -12,8 +12,12 @@ use crate::store::LedgerError;
 pub const DATABASE_FILE: &str = "scopewatch.db";
 
 /// One step per schema version: step `n` (from zero) leads from schema `n` to `n + 1`.
-const STEPS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_5.sql"),
+];
 
 /// The schema of this build.
 pub(super) const SCHEMA: i64 = STEPS.len() as i64;

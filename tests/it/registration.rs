@@ -1,5 +1,6 @@
 //! Fine fields meet their overview: right, exactly once, in whatever order they come.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use scopewatch::analysis::synthesis::{FieldSettings, Nucleus, Random, expose, place_nuclei};
@@ -150,6 +151,11 @@ fn fine_fields_are_found_where_the_stage_stood_and_strangers_are_refused() {
         assert!(line["log10_chance"].as_f64().unwrap() < -13.0);
         assert_eq!(line["paired_by"], "stage");
         assert!(line["stage_deviation_um"].as_f64().unwrap() < COARSE_UM, "{line}");
+        assert_eq!(
+            (&line["optimizer"]["name"], &line["optimizer"]["agree"]),
+            (&"lm".into(), &true.into()),
+            "{line}"
+        );
         for optimizer in ["closed_form", "lbfgsb", "lm"] {
             let report = &line["optimizers"][optimizer];
             let rmsd_px = report["rmsd_px"].as_f64().unwrap();
@@ -214,11 +220,57 @@ fn the_order_of_arrival_and_a_kill_in_between_change_nothing() {
                 (&"B02".into(), &"p1".into())
             );
         }
-        tables.push(sandbox.table("registrations.csv"));
+        let pairs: Vec<u64> = lines.iter().map(|line| line["n_pairs"].as_u64().unwrap()).collect();
+        check_merged(&sandbox, &pairs);
+        tables.push(["registrations.csv", "merged_cells.csv"].map(|name| sandbox.table(name)));
     }
-    assert_eq!(tables[0].lines().count(), 3, "{}", tables[0]);
-    assert!(tables[0].contains("B02") && !tables[0].contains("B03"));
+    assert_eq!(tables[0][0].lines().count(), 3, "{}", tables[0][0]);
+    assert!(tables[0][0].contains("B02") && !tables[0][0].contains("B03"));
     assert!(tables.iter().all(|table| *table == tables[0]), "{tables:?}");
+}
+
+/// The rows of a table, by column.
+fn rows(table: &str) -> Vec<BTreeMap<String, String>> {
+    let mut lines = table.lines();
+    let names: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let row = |line: &str| {
+        names.iter().zip(line.split(',')).map(|(n, c)| ((*n).to_owned(), c.to_owned())).collect()
+    };
+    lines.map(row).collect()
+}
+
+/// The merged cells of a plate: each once, near to its partner, and under the number that it has in the tables of objects.
+fn check_merged(sandbox: &Sandbox, n_pairs: &[u64]) {
+    let table = sandbox.table("merged_cells.csv");
+    let expected = "plate,well,reference_file,reference_plane,moving_file,moving_plane,tile,cell_0,i_0,j_0,site,cell_1,i_1,\
+                    j_1,distance";
+    assert_eq!(table.lines().next(), Some(expected));
+    let cells = rows(&table);
+    let (most, sum) = (*n_pairs.iter().max().unwrap() as usize, n_pairs.iter().sum::<u64>() as usize);
+    // both fields show a part of the well
+    assert!(cells.len() > most && cells.len() < sum, "{} of {n_pairs:?}", cells.len());
+    for (file, cell, [i, j]) in
+        [("reference_file", "cell_0", ["i_0", "j_0"]), ("moving_file", "cell_1", ["i_1", "j_1"])]
+    {
+        let named: BTreeSet<_> = cells.iter().map(|row| (&row[file], &row[cell])).collect();
+        assert_eq!(named.len(), cells.len(), "{cell} counts once");
+        for row in &cells {
+            let path = format!("objects/inbox/{}.objects.csv", row[file]);
+            let objects = rows(&fs::read_to_string(sandbox.out().join(path)).unwrap());
+            let object = objects.iter().find(|object| object["label"] == row[cell]).unwrap();
+            for (own, of_object) in [(i, "centroid-0"), (j, "centroid-1")] {
+                let [own, of_object] =
+                    [&row[own], &object[of_object]].map(|text| text.parse::<f64>().unwrap());
+                assert!((own - of_object).abs() < 1e-3, "{row:?} {object:?}");
+            }
+        }
+    }
+    let is_right = |row: &BTreeMap<String, String>| {
+        (row["plate"].as_str(), row["well"].as_str(), row["tile"].as_str()) == ("p1", "B02", "s1")
+            && ["s1", "s7"].contains(&row["site"].as_str())
+            && row["distance"].parse::<f64>().unwrap() < 2.0
+    };
+    assert!(cells.iter().all(is_right), "{table}");
 }
 
 #[test]
@@ -236,6 +288,9 @@ fn without_pixel_sizes_the_objectives_say_which_is_the_finer() {
     assert_eq!(events(&lines), ["registered"], "{lines:?}");
     assert_eq!(lines[0]["moving"]["file"], "40x/p1_B02_s1_w1.tif");
     assert!(lines[0]["rmsd_um"].is_null());
+    // one field in one overview: the pairs that the line counts
+    let n_cells = sandbox.table("merged_cells.csv").lines().count() - 1;
+    assert_eq!(Some(n_cells as u64), lines[0]["n_pairs"].as_u64());
     assert!(view.error_px(&lines[0]) < 1.0);
 }
 
@@ -263,4 +318,5 @@ fn a_field_that_is_replaced_withdraws_its_registrations() {
     sandbox.scan(&[]);
     assert_eq!(events(&sandbox.lines("registrations")).last(), Some(&"withdrawn"));
     assert_eq!(sandbox.table("registrations.csv").lines().count(), 1);
+    assert_eq!(sandbox.table("merged_cells.csv").lines().count(), 1);
 }

@@ -40,9 +40,14 @@ fn tables_escape_what_a_spreadsheet_would_run() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    for name in
-        ["duplicate_groups.json", "duplicate_pairs.csv", "files.csv", "planes.csv", "registrations.csv"]
-    {
+    for name in [
+        "duplicate_groups.json",
+        "duplicate_pairs.csv",
+        "files.csv",
+        "merged_cells.csv",
+        "planes.csv",
+        "registrations.csv",
+    ] {
         assert!(names.contains(&name.to_owned()), "{names:?}");
     }
     assert_eq!(names.len(), 5, "no temporary file is left: {names:?}");

@@ -11,6 +11,7 @@
 //! (`votes`). Then the pairs are told from accidental neighbours (`refinement`) and fitted ([`fit`]).
 
 mod agreement;
+mod cells;
 mod chance;
 mod choice;
 mod descriptors;
@@ -28,6 +29,7 @@ mod votes;
 
 use crate::geometry::Affine;
 
+pub use cells::{Cell, CellPair, PointPair, one_pair_per_cell, pairs_from_bytes, pairs_to_bytes};
 pub use choice::{simplest_model, widest_model};
 pub use estimate::mirrored_pairs;
 pub use field::{COORDINATE_MAX_PX, Field, FieldError, N_POINTS_MAX};

@@ -102,7 +102,8 @@ impl Desk {
         result.insert("paired_by".into(), partner.pairing.by.name().into());
         result.extend(stage_figures(outcome.reference_from_moving.as_ref(), (&views.0, &views.1)));
         let is_accepted = outcome.reference_from_moving.is_some();
-        Ok(Some(Registration { side, partner: partner.key, is_accepted, result }))
+        let pairs = outcome.pairs.clone();
+        Ok(Some(Registration { side, partner: partner.key, is_accepted, result, pairs }))
     }
 
     /// A panic of the method is the outcome of this pair alone.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::analysis::registration::{self, Field, Registration, Settings};
+use crate::analysis::registration::{self, Field, Registration, Settings, pairs_to_bytes};
 use crate::geometry::Affine;
 use crate::platform::meter::StopWatch;
 use crate::reports::fit_fields;
@@ -17,13 +17,15 @@ pub(super) struct Outcome {
     pub(super) reference_from_moving: Option<Affine>,
     /// The keys of the line.
     pub(super) result: Map<String, Value>,
+    /// Which points are the same nucleus, as the ledger keeps them.
+    pub(super) pairs: Option<Vec<u8>>,
 }
 
 impl Outcome {
     /// A pair that is not registered, with the reason.
     pub(super) fn refused(reason: String, log10_chance: Option<f64>) -> Self {
         let result = map(json!({ "log10_chance": log10_chance, "reason": reason }));
-        Self { reference_from_moving: None, result }
+        Self { reference_from_moving: None, result, pairs: None }
     }
 
     /// Memory that it takes, in bytes, roughly.
@@ -31,7 +33,8 @@ impl Outcome {
         // the reports of three fits, most of it keys
         const REGISTERED_BYTES: usize = 8 << 10;
         const REFUSED_BYTES: usize = 1 << 10;
-        if self.reference_from_moving.is_some() { REGISTERED_BYTES } else { REFUSED_BYTES }
+        let pairs = self.pairs.as_ref().map_or(0, Vec::capacity);
+        if self.reference_from_moving.is_some() { REGISTERED_BYTES + pairs } else { REFUSED_BYTES }
     }
 }
 
@@ -58,7 +61,11 @@ fn registered(found: &Registration, reference: &View) -> Outcome {
         "rmsd_um": reference.pixel_size_um.map(|um| um * found.fit.rmsd_px),
     }));
     result.extend(fit_fields(&found.fit, &found.costs, model));
-    Outcome { reference_from_moving: Some(found.fit.reference_from_moving), result }
+    Outcome {
+        reference_from_moving: Some(found.fit.reference_from_moving),
+        result,
+        pairs: Some(pairs_to_bytes(&found.pairs)),
+    }
 }
 
 /// What the stage says of a registered pair, where it stood over both: how far it moved from the reference to the

@@ -1,0 +1,149 @@
+//! The table of merged cells: one row for each nucleus that two magnifications show, in the form of optical pooled
+//! screening (`tile, cell_0, i_0, j_0, site, cell_1, i_1, j_1, distance`).
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use super::csv::CsvWriter;
+use crate::analysis::registration::{CellPair, one_pair_per_cell};
+use crate::geometry::Affine;
+use crate::store::{AcceptedPair, AcceptedSide, LedgerError, LedgerReader};
+
+/// The columns, in order: where both nuclei are told apart over wells and files; then number, row and column of the one in
+/// the overview (0) and of the one in the fine field (1), and how far apart they are in px of the overview.
+const COLUMNS: [&str; 15] = [
+    "plate",
+    "well",
+    "reference_file",
+    "reference_plane",
+    "moving_file",
+    "moving_plane",
+    "tile",
+    "cell_0",
+    "i_0",
+    "j_0",
+    "site",
+    "cell_1",
+    "i_1",
+    "j_1",
+    "distance",
+];
+
+/// Writes the table, group by group of fields that share an overview; `file_name` is how a file is called in it.
+///
+/// A cell that several fields or overviews show has one row: see [`one_pair_per_cell`].
+pub(super) fn write<W: Write, E: From<LedgerError> + From<io::Error>>(
+    reader: &LedgerReader,
+    csv: &mut CsvWriter<W>,
+    file_name: impl Fn(&AcceptedSide) -> String,
+) -> Result<(), E> {
+    csv.names(COLUMNS)?;
+    for group in groups(reader.accepted_pairs()?) {
+        let mut planes = Planes::default();
+        let mut pairs = vec![];
+        for pair in &group {
+            let Some(sides) = planes.take(reader, pair)? else { continue };
+            let (nuclei, result) = reader.accepted_nuclei(pair)?;
+            let transform = result.get("reference_from_moving").cloned().unwrap_or_default();
+            // a line without its transform is not one that was accepted
+            let Ok(transform) = serde_json::from_value::<Affine>(transform) else { continue };
+            let [moving, reference] = sides.map(|number| &planes.sides[number as usize].centroids.points);
+            for (m, r) in nuclei {
+                let (Some(from), Some(to)) = (moving.get(m as usize), reference.get(r as usize)) else {
+                    continue;
+                };
+                let ([x, y], [u, v]) = (transform.apply(from.map(f64::from)), to.map(f64::from));
+                let distance_px = (x - u).hypot(y - v);
+                pairs.push(CellPair { fine: (sides[0], m), coarse: (sides[1], r), distance_px });
+            }
+        }
+        for position in one_pair_per_cell(&pairs) {
+            planes.write_row(csv, &pairs[position], &file_name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Pairs by fields that are linked by a common plane at one cycle and time point; in the order of the first of each group.
+fn groups(pairs: Vec<AcceptedPair>) -> Vec<Vec<AcceptedPair>> {
+    let mut group_of: HashMap<(i64, (Option<String>, i64)), usize> = HashMap::new();
+    let mut groups: Vec<Vec<AcceptedPair>> = vec![];
+    for pair in pairs {
+        let keys = [pair.moving, pair.reference].map(|plane| (plane, pair.shot.clone()));
+        let mut own: Vec<usize> = keys.iter().filter_map(|key| group_of.get(key).copied()).collect();
+        own.sort_unstable();
+        own.dedup();
+        let target = own.first().copied().unwrap_or_else(|| {
+            groups.push(vec![]);
+            groups.len() - 1
+        });
+        for gone in own.into_iter().skip(1) {
+            let moved = std::mem::take(&mut groups[gone]);
+            for pair in &moved {
+                for plane in [pair.moving, pair.reference] {
+                    group_of.insert((plane, pair.shot.clone()), target);
+                }
+            }
+            groups[target].extend(moved);
+        }
+        group_of.extend(keys.map(|key| (key, target)));
+        groups[target].push(pair);
+    }
+    groups.retain(|group| !group.is_empty());
+    groups
+}
+
+/// The planes of a group, by numbers of their own.
+#[derive(Default)]
+struct Planes {
+    numbers: HashMap<i64, u32>,
+    sides: Vec<AcceptedSide>,
+}
+
+impl Planes {
+    /// The numbers of both planes of a pair; none where the nuclei of one are not known.
+    fn take(&mut self, reader: &LedgerReader, pair: &AcceptedPair) -> Result<Option<[u32; 2]>, LedgerError> {
+        let mut numbers = [0; 2];
+        for (number, plane_id) in numbers.iter_mut().zip([pair.moving, pair.reference]) {
+            *number = match self.numbers.get(&plane_id) {
+                Some(known) => *known,
+                None => {
+                    let Some(side) = reader.accepted_side(plane_id)? else { return Ok(None) };
+                    let next = u32::try_from(self.sides.len()).expect("fewer planes than a ledger holds");
+                    self.sides.push(side);
+                    self.numbers.insert(plane_id, next);
+                    next
+                }
+            };
+        }
+        Ok(Some(numbers))
+    }
+
+    fn write_row<W: Write>(
+        &self,
+        csv: &mut CsvWriter<W>,
+        pair: &CellPair,
+        file_name: impl Fn(&AcceptedSide) -> String,
+    ) -> io::Result<()> {
+        let [fine, coarse] =
+            [pair.fine, pair.coarse].map(|cell| (&self.sides[cell.0 as usize], cell.1 as usize));
+        let known =
+            |of: fn(&AcceptedSide) -> &Option<String>| of(fine.0).as_deref().or(of(coarse.0).as_deref());
+        csv.text_if_any(known(|side| &side.identity.plate))?;
+        csv.text_if_any(known(|side| &side.identity.well))?;
+        for (side, _) in [coarse, fine] {
+            csv.text(&file_name(side))?;
+            csv.text(&side.index.to_string())?;
+        }
+        for (side, position) in [coarse, fine] {
+            let [x, y] = side.centroids.points[position];
+            let label = side.centroids.labels.get(position);
+            csv.text_if_any(side.identity.site.as_deref())?;
+            csv.text_if_any(label.map(u32::to_string).as_deref())?;
+            csv.number(y)?;
+            csv.number(x)?;
+        }
+        csv.number(format_args!("{:.4}", pair.distance_px))?;
+        csv.end_row()
+    }
+}
