@@ -28,7 +28,7 @@ pub use folders::{Folders, check_folders, resolve_folders};
 pub(crate) use layers::edit_distance;
 pub use layers::{DEFAULT_TOML, Override, environment};
 use raw::RawSettings;
-pub use registration::{ModelChoice, RegistrationSettings};
+pub use registration::{ModelChoice, RegistrationSettings, WarpChoice};
 pub use scanned::{below_one_root, resolve_scanned};
 
 /// Every setting, checked. The keys, units, ranges and defaults stand in `config/scopewatch.toml`.
@@ -320,6 +320,7 @@ impl TryFrom<RawSettings> for Settings {
             registration: RegistrationSettings {
                 optimizer: registration.optimizer,
                 model: registration.model,
+                warp: registration.warp,
             },
             identity: identity.try_into()?,
             log: LogSettings { level: log.level, format: log.format, file: log.file },

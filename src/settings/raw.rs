@@ -4,7 +4,7 @@
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer};
 
-use super::{Keep, LogFormat, LogLevel, ModelChoice, PageCache, TableFormat};
+use super::{Keep, LogFormat, LogLevel, ModelChoice, PageCache, TableFormat, WarpChoice};
 use crate::analysis::registration::fit::OptimizerChoice;
 
 /// Smallest and largest value of every numeric key; the unit is the last word of the key.
@@ -142,6 +142,8 @@ pub(super) struct RawRegistration {
     pub(super) optimizer: OptimizerChoice,
     #[serde(deserialize_with = "choice")]
     pub(super) model: ModelChoice,
+    #[serde(deserialize_with = "choice")]
+    pub(super) warp: WarpChoice,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,6 +12,8 @@ pub struct RegistrationSettings {
     pub optimizer: OptimizerChoice,
     /// Which transforms are fitted.
     pub model: ModelChoice,
+    /// Whether a residual warp is looked for.
+    pub warp: WarpChoice,
 }
 
 /// Which transforms are fitted.
@@ -28,6 +30,16 @@ pub enum ModelChoice {
     Auto,
 }
 
+/// Whether a residual warp is looked for behind the transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WarpChoice {
+    /// No.
+    Off,
+    /// Where it lowers the cross-validated error.
+    Auto,
+}
+
 impl RegistrationSettings {
     /// What the method is told, before anything is known of the fields.
     pub fn method(&self) -> Settings {
@@ -37,6 +49,11 @@ impl RegistrationSettings {
             ModelChoice::Affine => Model::Affine,
         };
         let fit = FitSettings { model, optimizer: self.optimizer, ..FitSettings::default() };
-        Settings { fit, choose_model: self.model == ModelChoice::Auto, ..Settings::default() }
+        Settings {
+            fit,
+            choose_model: self.model == ModelChoice::Auto,
+            warp: self.warp == WarpChoice::Auto,
+            ..Settings::default()
+        }
     }
 }

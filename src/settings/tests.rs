@@ -208,6 +208,7 @@ fn other_values_of_the_wrong_kind_are_refused_by_name() {
     for (toml, expected) in [
         ("[output]\nlabels = 'some'", vec!["labels", "some", "sample"]),
         ("[registration]\nmodel = 'projective'", vec!["registration.model", "projective", "anisotropic"]),
+        ("[registration]\nwarp = 'on'", vec!["registration.warp", "off", "auto"]),
         ("[registration]\noptimizer = 'lm'", vec!["registration.optimizer", "levenberg-marquardt", "lbfgsb"]),
         ("[log]\nfile = 'maybe'", vec!["log.file", "boolean"]),
         ("[watch]\nroots = 5", vec!["watch.roots"]),

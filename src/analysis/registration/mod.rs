@@ -26,6 +26,7 @@ mod refinement;
 mod search;
 mod triangulation;
 mod votes;
+mod warp;
 
 use crate::geometry::Affine;
 
@@ -36,6 +37,7 @@ pub use field::{COORDINATE_MAX_PX, Field, FieldError, N_POINTS_MAX};
 pub use fit::{Fit, FitCosts, FitError, FitSettings, Prepared};
 pub use meter::{Cost, Meter};
 pub use models::Model;
+pub use warp::{Warp, residual_warp};
 
 use refinement::Pairing;
 use search::Found;
@@ -54,6 +56,8 @@ pub struct Settings {
     /// Whether the pairs choose the model instead of [`FitSettings::model`]: the simplest that they do not speak against
     /// ([`simplest_model`]); with bounds none but those that have a scale and a rotation.
     pub choose_model: bool,
+    /// Whether a residual warp is looked for behind the transform ([`residual_warp`]).
+    pub warp: bool,
 }
 
 /// How one image lies in another.
@@ -93,6 +97,8 @@ pub struct Registration {
     pub fit: Fit,
     /// What the parts of the fit took, by the caller's meter.
     pub costs: FitCosts,
+    /// What the optics of both views bend, where it was looked for and the pairs bear it out.
+    pub warp: Option<Warp>,
 }
 
 /// Why two fields are not registered.
@@ -156,6 +162,7 @@ pub fn register(
         mirrored: found.mirrored,
         pairs: pairing.positions(moving, reference),
         model,
+        warp: settings.warp.then(|| residual_warp(&from, &to, &fit.reference_from_moving)).flatten(),
         fit,
         costs,
     })

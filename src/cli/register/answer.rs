@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::analysis::registration::Model;
+use crate::analysis::registration::{Model, Warp};
 use crate::reports::{fit_fields, why};
 
 use super::points::Points;
@@ -34,7 +34,7 @@ impl Answer<'_> {
             Ok(registered) => self.registered_json(registered),
             Err(_) => json!({
                 "mirrored": null, "reference_from_moving": null, "affine_row_col": null, "scale": null,
-                "rotation_deg": null, "n_pairs": 0, "rmsd_px": null, "pairs": [], "optimizer": null, "optimizers": {},
+                "rotation_deg": null, "n_pairs": 0, "rmsd_px": null, "warp": null, "pairs": [], "optimizer": null, "optimizers": {},
             }),
         };
         let both = answer.as_object_mut().zip(registered.as_object());
@@ -45,16 +45,17 @@ impl Answer<'_> {
     }
 
     fn registered_json(&self, registered: &Registered) -> Value {
-        let Registered { mirrored, pairs, model, fit, costs } = registered;
+        let Registered { mirrored, pairs, model, fit, costs, warp } = registered;
         let ids = |&(m, r): &(usize, usize)| [&self.moving.ids[m], &self.reference.ids[r]];
         let mut fields = fit_fields(fit, costs, *model);
         fields.insert("mirrored".into(), (*mirrored).into());
+        fields.insert("warp".into(), json!(warp));
         fields.insert("pairs".into(), json!(pairs.iter().map(ids).collect::<Vec<_>>()));
         fields.into()
     }
 
     pub(super) fn to_text(&self) -> String {
-        let Registered { mirrored, pairs, model, fit, costs } = match &self.outcome.registered {
+        let Registered { mirrored, pairs, model, fit, costs, warp } = match &self.outcome.registered {
             Ok(registered) => registered,
             Err(reason) => return format!("refused: {reason}\n"),
         };
@@ -77,6 +78,14 @@ impl Answer<'_> {
         ];
         for line in lines {
             writeln!(text, "{line}").expect("a string takes all text");
+        }
+        if let Some(Warp { knots, cv_rmsd_px_without, cv_rmsd_px_with, .. }) = warp {
+            writeln!(
+                text,
+                "a warp with {} knots: cross-validated rmsd {cv_rmsd_px_without:.3} px without it, {cv_rmsd_px_with:.3} px with it",
+                knots.len()
+            )
+            .expect("a string takes all text");
         }
         let optimizers =
             [("L-BFGS-B", &fit.lbfgsb, costs.lbfgsb.time), ("Levenberg-Marquardt", &fit.lm, costs.lm.time)];

@@ -13,8 +13,8 @@ use crate::analysis::registration::fit::{
     COORDINATE_MAX, FitBounds, FitError, OptimizerChoice, fit_pairs_measured,
 };
 use crate::analysis::registration::{
-    self, Field, FitSettings, Model, Orientation, Refusal, Registration, Settings, mirrored_pairs,
-    simplest_model, widest_model,
+    self, Field, FitSettings, Model, Orientation, Refusal, Registration, Settings, Warp, mirrored_pairs,
+    residual_warp, simplest_model, widest_model,
 };
 
 use crate::platform::meter::StopWatch;
@@ -46,6 +46,9 @@ pub(super) struct RegisterArgs {
     /// Whose solution is the transform; both optimizers run in any case
     #[arg(long, value_enum, default_value_t)]
     optimizer: OptimizerArg,
+    /// Whether a smooth warp is looked for behind the transform, for two microscopes whose optics bend differently
+    #[arg(long, value_enum, default_value_t)]
+    warp: WarpArg,
     /// How much a large residual counts
     #[arg(long, value_enum, default_value_t)]
     loss: LossArg,
@@ -92,6 +95,15 @@ enum OptimizerArg {
     Lbfgsb,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum WarpArg {
+    /// None
+    Off,
+    /// A thin-plate spline with few knots, where it lowers the cross-validated error
+    #[default]
+    Auto,
+}
+
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum LossArg {
     /// Least squares
@@ -133,7 +145,8 @@ impl RegisterArgs {
             .rotation_prior
             .map(|degrees| Orientation { rotation_rad: degrees.to_radians(), mirrored: false });
         let choose_model = self.model == ModelArg::Auto;
-        Settings { scale_prior: self.scale_prior, orientation_prior, fit, choose_model }
+        let warp = self.warp == WarpArg::Auto;
+        Settings { scale_prior: self.scale_prior, orientation_prior, fit, choose_model, warp }
     }
 }
 
@@ -204,15 +217,16 @@ struct Registered {
     model: Model,
     fit: registration::Fit,
     costs: registration::FitCosts,
+    warp: Option<Warp>,
 }
 
 fn register(moving: &Points, reference: &Points, settings: &Settings) -> anyhow::Result<Outcome> {
     let field = |points: &Points, which: &str| Field::new(&points.places).context(format!("{which} points"));
     let [moving, reference] = [field(moving, "moving")?, field(reference, "reference")?];
     Ok(match registration::register(&moving, &reference, settings, &mut StopWatch::default()) {
-        Ok(Registration { log10_chance, mirrored, pairs, model, fit, costs }) => Outcome {
+        Ok(Registration { log10_chance, mirrored, pairs, model, fit, costs, warp }) => Outcome {
             log10_chance: Some(log10_chance),
-            registered: Ok(Registered { mirrored, pairs, model, fit, costs }),
+            registered: Ok(Registered { mirrored, pairs, model, fit, costs, warp }),
         },
         Err(refusal) => refused(&refusal),
     })
@@ -241,7 +255,10 @@ fn fit_given(
     Outcome {
         log10_chance: None,
         registered: fitted
-            .map(|(fit, costs)| Registered { mirrored, pairs, model, fit, costs })
+            .map(|(fit, costs)| {
+                let warp = settings.warp.then(|| residual_warp(&from, &to, &fit.reference_from_moving));
+                Registered { mirrored, pairs, model, fit, costs, warp: warp.flatten() }
+            })
             .map_err(|error| error.to_string()),
     }
 }

@@ -59,6 +59,7 @@ fn registered(found: &Registration, reference: &View) -> Outcome {
         "mirrored": found.mirrored,
         "model": model,
         "rmsd_um": reference.pixel_size_um.map(|um| um * found.fit.rmsd_px),
+        "warp": found.warp,
     }));
     result.extend(fit_fields(&found.fit, &found.costs, model));
     Outcome {
