@@ -65,6 +65,18 @@ impl PartError {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
     }
+
+    /// Whether the output disk fails, so that no file is to blame: an error of the device, or a disk that the system made
+    /// read-only after one.
+    pub fn is_of_the_disk(&self) -> bool {
+        #[cfg(unix)]
+        const DEVICE_ERROR: i32 = libc::EIO;
+        // ERROR_IO_DEVICE
+        #[cfg(not(unix))]
+        const DEVICE_ERROR: i32 = 1117;
+        matches!(self, Self::Io { source, .. } if source.raw_os_error() == Some(DEVICE_ERROR)
+            || source.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
 }
 
 pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> PartError {

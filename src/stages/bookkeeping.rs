@@ -245,8 +245,8 @@ impl Bookkeeping {
         Ok(())
     }
 
-    /// Joins the object tables of a container's planes. Waits while there is no space; a table that cannot be written at
-    /// all is an alert, and the file is closed without it.
+    /// Joins the object tables of a container's planes. Waits while there is no space; a disk that fails ends the line; a table
+    /// that cannot be written for another reason is an alert, and the file is closed without it.
     async fn join_tables(&self, claim: FileTicket, ticket: &Ticket) -> Result<Joined, StageError> {
         loop {
             let this = self.clone();
@@ -258,6 +258,9 @@ impl Bookkeeping {
                 Err(JoinTablesError::Part(error)) if error.is_out_of_space() => {
                     warn!(file = %ticket, "no space for the object table, trying again");
                     tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+                Err(JoinTablesError::Part(error)) if error.is_of_the_disk() => {
+                    return Err(StageError::fatal(error));
                 }
                 Err(JoinTablesError::Part(error)) => {
                     warn!(file = %ticket, %error, "the object table cannot be written");

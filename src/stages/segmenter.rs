@@ -175,6 +175,7 @@ impl Desk {
             match self.io.run(move |_| to_write.write(&tables, part)).await? {
                 Ok(()) => break,
                 Err(error) if error.is_out_of_space() => self.space.wait_for_room(counters).await,
+                Err(error) if error.is_of_the_disk() => return Err(StageError::fatal(error)),
                 Err(error) => {
                     return Err(StageError::item(format!("the results cannot be written: {error}")));
                 }

@@ -1,5 +1,6 @@
 //! The tables, and how an older ledger becomes a newer one.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ const WAL_SIZE_MAX_BYTES: i64 = 16 << 20;
 /// Opens or creates the database and brings it to the newest schema.
 pub(super) fn open(state_dir: &Path) -> Result<Connection, LedgerError> {
     let path = state_dir.join(DATABASE_FILE);
+    sync_log(&path)?;
     let mut connection = Connection::open(&path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -41,6 +43,16 @@ pub(super) fn open(state_dir: &Path) -> Result<Connection, LedgerError> {
     connection.set_prepared_statement_cache_capacity(96);
     migrate(&mut connection, &path, STEPS)?;
     Ok(connection)
+}
+
+/// Makes what a killed process wrote into the write-ahead log, but did not sync, last over a power loss: it is read from now
+/// on, and report lines follow from it.
+fn sync_log(database: &Path) -> Result<(), LedgerError> {
+    let log = database.with_extension("db-wal");
+    match File::open(&log).and_then(|file| file.sync_data()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LedgerError::io(log)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Lets a prepared statement be used again whatever is bound to it. Otherwise SQLite compiles each statement on a table with a

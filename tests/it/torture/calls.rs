@@ -47,8 +47,7 @@ fn failing_calls() {
             n_ended += u64::from(has_ended);
             // complete after a restart
             let scan = output(&mut world.scan_command());
-            let said = String::from_utf8_lossy(&scan.stderr);
-            assert!(scan.status.success(), "call {number}, {way}: {said}");
+            assert!(scan.status.success(), "call {number}, {way}: {scan:#?}");
         }
         let daemon = world.start();
         n_lines += world.end(daemon);

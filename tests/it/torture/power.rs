@@ -19,6 +19,8 @@ use crate::support::output;
 
 /// A disk may write this many bytes and not the next ones.
 const SECTOR_BYTES: usize = 512;
+/// So many changes after a start are soon.
+const SOON: usize = 60;
 
 #[test]
 fn power_cuts() {
@@ -28,11 +30,16 @@ fn power_cuts() {
     for round in trial.rounds(1) {
         let seed = trial.seed() + round;
         let mut world = World::seeded(seed);
-        let changes = recorded(&mut world, round);
+        let (changes, starts) = recorded(&mut world);
         n_recordings += 1;
         let mut random = Random::new(seed);
         for _ in 0..n_cuts_each {
-            let at = 1 + random.bits() as usize % changes.len();
+            // a third of them soon after a start, which meets what a kill has left
+            let (from, n) = match random.bits() % 9 {
+                start @ 0..3 => (starts[start as usize], SOON.min(changes.len() - starts[start as usize])),
+                _ => (0, changes.len()),
+            };
+            let at = from + 1 + random.bits() as usize % n;
             let disk = Disk::after_a_cut(&changes, at, &mut random);
             n_torn += u64::from(disk.is_torn);
             go_on(&world, &disk, &format!("seed {seed}, cut {at}"));
@@ -44,13 +51,16 @@ fn power_cuts() {
     ));
 }
 
-/// What the program did to its output folder in three runs: one that is killed, one that ends in order, one that scans.
-fn recorded(world: &mut World, round: u64) -> Vec<Change> {
+/// What the program did to its output folder in three runs, and with which change each began: one that is killed, one that ends
+/// in order, one that scans.
+fn recorded(world: &mut World) -> (Vec<Change>, Vec<usize>) {
     let shim = Shim::build(world.sandbox.path());
     let trace = world.sandbox.path().join("trace");
     let out = world.sandbox.out();
+    let mut starts = Vec::new();
     for run in 0..3 {
-        (0..3 + round % 3).for_each(|_| world.drop_one(LASTING));
+        starts.push(if run == 0 { 0 } else { read_changes(&trace).len() });
+        (0..3 + world.below(3)).for_each(|_| world.drop_one(LASTING));
         if run == 2 {
             let mut scan = world.scan_command();
             shim.record(&mut scan, &out, &trace);
@@ -68,7 +78,7 @@ fn recorded(world: &mut World, round: u64) -> Vec<Change> {
             }
         }
     }
-    read_changes(&trace)
+    (read_changes(&trace), starts)
 }
 
 /// Files as they stand after a cut, and what of the report files was surely there.
