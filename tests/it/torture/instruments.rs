@@ -150,6 +150,15 @@ fn nested_new_folders(world: &mut World) {
     }
 }
 
+/// Another picture in the place of a known file, renamed over it.
+pub(super) fn replaced(world: &mut World) {
+    let Some((name, _)) = world.any_expected() else { return at_once(world) };
+    let (image, temporary) = (world.new_image(), world.outside().join("replacing"));
+    fs::write(&temporary, world.bytes(image)).unwrap();
+    fs::rename(&temporary, world.inbox().join(&name)).unwrap();
+    world.expect(&name, image);
+}
+
 fn deleted_while_read(world: &mut World) {
     let (name, image) = (world.new_name("gone"), world.new_image());
     world.write(&name, image);
