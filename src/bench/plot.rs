@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+pub use crate::reports::escaped;
+
 /// The size of a plot and the room around its frame, in px.
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 400.0;
@@ -327,11 +329,6 @@ fn draw(series: &Series, axes: &[Axis; 2], svg: &mut String) {
 
 fn put(svg: &mut String, element: &str) {
     writeln!(svg, "{element}").expect("a string takes all text");
-}
-
-/// Text for a page.
-pub fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -371,7 +371,7 @@ const NAME_LENGTH_MAX: usize = 255;
 
 /// A file name that every common file system takes: what Windows refuses as `%XX`, a name that is too long shortened
 /// and made unique by its hash.
-fn portable(name: &str, suffix: &str) -> String {
+pub(super) fn portable(name: &str, suffix: &str) -> String {
     let mut text = String::with_capacity(name.len() + suffix.len());
     let n_characters = name.chars().count();
     for (at, character) in name.chars().enumerate() {

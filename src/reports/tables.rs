@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::csv::CsvWriter;
+use super::pictures::{PictureError, Pictures};
 use super::replace::Replacement;
 use super::{merged, registrations};
 use crate::analysis::verification::Placement;
@@ -24,6 +25,7 @@ use crate::store::{
 #[derive(Debug, Clone)]
 pub struct CurrentTables {
     folder: PathBuf,
+    pictures: Option<Arc<Pictures>>,
     turn: Arc<Mutex<()>>,
 }
 
@@ -69,7 +71,13 @@ pub fn next_refresh(interval: Duration, last_took: Duration) -> Duration {
 impl CurrentTables {
     /// Takes `reports/current`.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), turn: Arc::default() }
+        Self { folder: folder.into(), pictures: None, turn: Arc::default() }
+    }
+
+    /// Keeps a picture of each registration in a folder, too.
+    #[must_use]
+    pub fn with_pictures(self, folder: impl Into<PathBuf>) -> Self {
+        Self { pictures: Some(Arc::new(Pictures::new(folder.into()))), ..self }
     }
 
     /// Writes every table from one state of the ledger.
@@ -86,7 +94,12 @@ impl CurrentTables {
             self.replace("files.csv", |out| write_files(reader, out, shown))?;
             self.replace("merged_cells.csv", |out| write_merged(reader, out, shown))?;
             self.replace("planes.csv", |out| write_planes(reader, out, shown))?;
-            self.replace("registrations.csv", |out| write_registrations(reader, out, shown))
+            self.replace("registrations.csv", |out| write_registrations(reader, out, shown))?;
+            let Some(pictures) = &self.pictures else { return Ok(()) };
+            pictures.refresh(reader, |side| shown.file(&side.root, &side.path)).map_err(|error| match error {
+                PictureError::Ledger(error) => TableError::Ledger(error),
+                PictureError::Io { path, source } => TableError::Io { path, source },
+            })
         })
     }
 

@@ -203,7 +203,11 @@ impl Service {
             restart_window: settings.pipeline.restart_window,
             drain_timeout: settings.pipeline.drain_timeout,
         };
-        let tables = CurrentTables::new(self.task.folders.output.join("reports/current"));
+        let output = &self.task.folders.output;
+        let mut tables = CurrentTables::new(output.join("reports/current"));
+        if settings.registration.pictures {
+            tables = tables.with_pictures(output.join("pictures"));
+        }
         let ended = CancellationToken::new();
         let refresher = tokio::spawn(keep_current(
             (tables.clone(), self.resources.state_dir.clone()),

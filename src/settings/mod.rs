@@ -321,6 +321,7 @@ impl TryFrom<RawSettings> for Settings {
                 optimizer: registration.optimizer,
                 model: registration.model,
                 warp: registration.warp,
+                pictures: registration.pictures,
             },
             identity: identity.try_into()?,
             log: LogSettings { level: log.level, format: log.format, file: log.file },

@@ -144,6 +144,7 @@ pub(super) struct RawRegistration {
     pub(super) model: ModelChoice,
     #[serde(deserialize_with = "choice")]
     pub(super) warp: WarpChoice,
+    pub(super) pictures: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -14,6 +14,8 @@ pub struct RegistrationSettings {
     pub model: ModelChoice,
     /// Whether a residual warp is looked for.
     pub warp: WarpChoice,
+    /// Whether a picture of each registration is kept.
+    pub pictures: bool,
 }
 
 /// Which transforms are fitted.

@@ -20,6 +20,8 @@ pub struct AcceptedPair {
     pub reference: i64,
     /// Cycle and time point of the finer field.
     pub shot: (Option<String>, i64),
+    /// Digests of the samples of both.
+    pub digests: [PixelDigest; 2],
 }
 
 /// One side of such a pair.
@@ -47,7 +49,8 @@ impl LedgerReader {
     pub fn accepted_pairs(&self) -> Result<Vec<AcceptedPair>, LedgerError> {
         let mut pairs = vec![];
         self.each(
-            "SELECT moving, reference, p1.cycle, coalesce(p1.t_known, p1.t) FROM registration \
+            "SELECT moving, reference, p1.cycle, coalesce(p1.t_known, p1.t), moving_digest, reference_digest \
+             FROM registration \
              JOIN plane p1 ON p1.id = moving AND p1.digest = moving_digest \
              JOIN plane p2 ON p2.id = reference AND p2.digest = reference_digest \
              JOIN file f1 ON f1.id = p1.file_id JOIN root r1 ON r1.id = f1.root_id \
@@ -57,8 +60,12 @@ impl LedgerReader {
              r2.name, f2.folder, f2.name, p2.t, p2.p, p2.z, p2.c",
             |row| {
                 let mut column = Columns::new(row);
-                let (moving, reference) = (column.next()?, column.next()?);
-                Ok(AcceptedPair { moving, reference, shot: (column.next()?, column.next()?) })
+                Ok(AcceptedPair {
+                    moving: column.next()?,
+                    reference: column.next()?,
+                    shot: (column.next()?, column.next()?),
+                    digests: [column.next()?, column.next()?],
+                })
             },
             |pair| {
                 pairs.push(pair);

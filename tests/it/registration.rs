@@ -11,7 +11,7 @@ use scopewatch::geometry::Affine;
 use scopewatch::units::SampleType;
 use serde_json::Value;
 
-use crate::support::Sandbox;
+use crate::support::{Sandbox, output, scopewatch};
 
 /// Micrometres per pixel of the fine camera, in which scenes are drawn, and of the overview.
 const FINE_UM: f64 = 0.1625;
@@ -292,6 +292,54 @@ fn without_pixel_sizes_the_objectives_say_which_is_the_finer() {
     let n_cells = sandbox.table("merged_cells.csv").lines().count() - 1;
     assert_eq!(Some(n_cells as u64), lines[0]["n_pairs"].as_u64());
     assert!(view.error_px(&lines[0]) < 1.0);
+}
+
+#[test]
+fn settings_choose_the_optimizer_and_keep_pictures_of_what_stands() {
+    let sandbox = Sandbox::new();
+    let plate = plate();
+    let scan = || {
+        let mut command = scopewatch();
+        command.arg("scan").arg(sandbox.inbox()).arg("--out").arg(sandbox.out());
+        for (name, value) in
+            [("OPTIMIZER", "lbfgsb"), ("MODEL", "auto"), ("WARP", "off"), ("PICTURES", "true")]
+        {
+            command.env(format!("SCOPEWATCH__REGISTRATION__{name}"), value);
+        }
+        assert!(output(&mut command).status.success());
+    };
+    plate[..3].iter().for_each(|(name, bytes)| drop(sandbox.drop_file(name, bytes)));
+    scan();
+    let lines = sandbox.lines("registrations");
+    assert_eq!(events(&lines), ["registered"; 2]);
+    for line in &lines {
+        let optimizer = &line["optimizer"];
+        assert_eq!((&optimizer["name"], &optimizer["chosen_by"]), (&"lbfgsb".into(), &"setting".into()));
+        assert_eq!((&line["model"], &line["warp"]), (&"similarity".into(), &Value::Null));
+    }
+    let pictures = sandbox.out().join("pictures/inbox/40x");
+    let names = || {
+        let names =
+            fs::read_dir(&pictures).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<BTreeSet<_>>()
+    };
+    let name = |site: &str| format!("p1_B02_{site}_w1.tif.t0p0z0c0 in 10x%2Fp1_B02_s1_w1.tif.t0p0z0c0.svg");
+    assert_eq!(names(), [name("s1"), name("s7")].into());
+    let picture = || fs::read_to_string(pictures.join(name("s1"))).unwrap();
+    let before = picture();
+    assert!(
+        before.contains("40x/p1_B02_s1_w1.tif t0p0z0c0</tspan>") && before.ends_with("</svg>\n"),
+        "{before}"
+    );
+    let n_pairs = lines_of(&lines, plate[1].0, plate[0].0)[0]["n_pairs"].to_string();
+    assert!(before.contains(&format!(">{n_pairs} pairs, ")), "{n_pairs}: {before}");
+    // one place becomes another, the other one no place at all; what is not ours stays
+    fs::write(pictures.join("mine.svg"), "<svg/>").unwrap();
+    sandbox.drop_file(plate[1].0, &plate[2].1);
+    sandbox.drop_file(plate[2].0, &fine([420.0, 440.0], -2.0, false).tiff(&scene(9), 2, Some(FINE_UM)));
+    scan();
+    assert_eq!(names(), [name("s1"), "mine.svg".to_owned()].into());
+    assert_ne!(picture(), before);
 }
 
 #[test]

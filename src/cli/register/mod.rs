@@ -18,6 +18,7 @@ use crate::analysis::registration::{
 };
 
 use crate::platform::meter::StopWatch;
+use crate::reports::{PairPicture, write_atomically};
 
 use super::{Exit, Failure, say};
 use answer::Answer;
@@ -66,6 +67,9 @@ pub(super) struct RegisterArgs {
     /// is mirrored: with --scale-prior right within 1.5 %, fields of which much was missed are found as well
     #[arg(long, value_name = "DEGREES", requires = "scale_prior", allow_negative_numbers = true, value_parser = degrees)]
     rotation_prior: Option<f64>,
+    /// Draws the nuclei of both fields and how far partners are apart, magnified: an SVG file; none where they are refused
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// Answer as one JSON object
     #[arg(long)]
     json: bool,
@@ -196,6 +200,9 @@ pub(super) fn main(args: &RegisterArgs) -> Result<Exit, Failure> {
         Some(pairs) => fit_given(&moving, &reference, pairs, &settings),
         None => register(&moving, &reference, &settings)?,
     };
+    if let (Some(path), Ok(registered)) = (&args.picture, &answer.registered) {
+        write_atomically(path, picture(args, [&moving, &reference], registered).as_bytes())?;
+    }
     let model = match &answer.registered {
         Ok(registered) => Some(registered.model),
         Err(_) => (!settings.choose_model).then_some(settings.fit.model),
@@ -203,6 +210,19 @@ pub(super) fn main(args: &RegisterArgs) -> Result<Exit, Failure> {
     let answer = Answer { moving: &moving, reference: &reference, model, outcome: answer };
     say(&if args.json { format!("{}\n", answer.to_json()) } else { answer.to_text() })?;
     Ok(Exit::Done)
+}
+
+fn picture(args: &RegisterArgs, [moving, reference]: [&Points; 2], registered: &Registered) -> String {
+    let names = [&args.moving, &args.reference].map(|path| path.display().to_string());
+    let picture = PairPicture {
+        names: [&names[0], &names[1]],
+        moving: &moving.places,
+        reference: &reference.places,
+        pairs: &registered.pairs,
+        reference_from_moving: registered.fit.reference_from_moving,
+        pixel_size_um: None,
+    };
+    picture.to_svg()
 }
 
 /// What came out: of given pairs nobody asks whether they are chance.
