@@ -149,16 +149,21 @@ pub fn shuffle<T>(items: &mut [T], random: &mut Random) {
     }
 }
 
+/// How near to those before it a nucleus may come, in units of the mean spacing: each has a distance of its own, anywhere
+/// between these, as nuclei differ in size and some touch.
+const KEEPS: [f64; 2] = [0.1, 0.9];
+
 /// Nuclei in and around the reference image that keep a distance: two in five near one of few centres (Thomas
 /// process), the others anywhere.
 fn nuclei(n: usize, around: f64, random: &mut Random) -> Vec<[f64; 2]> {
     let side = CAMERA_PX + 2.0 * around;
     let n = (n as f64 * (side / CAMERA_PX).powi(2)) as usize;
-    let distance = 0.45 * CAMERA_PX / ((n as f64).sqrt() * CAMERA_PX / side);
+    let spacing = side / (n as f64).sqrt();
+    let reach = KEEPS[1] * spacing;
     let centres: Vec<_> =
         (0..(n / 40).max(3)).map(|_| [random.uniform() * side, random.uniform() * side]).collect();
-    let cell = |place: &[f64; 2]| place.map(|value| (value / distance) as i64);
-    let mut taken = std::collections::HashMap::<[i64; 2], [f64; 2]>::new();
+    let cell = |place: &[f64; 2]| place.map(|value| (value / reach) as i64);
+    let mut taken = std::collections::HashMap::<[i64; 2], Vec<[f64; 2]>>::new();
     let mut placed = vec![];
     for _ in 0..60 * n {
         if placed.len() == n {
@@ -171,12 +176,14 @@ fn nuclei(n: usize, around: f64, random: &mut Random) -> Vec<[f64; 2]> {
             [random.uniform() * side, random.uniform() * side]
         };
         let [column, row] = cell(&place);
-        let near = (-2..=2).flat_map(|i| (-2..=2).map(move |j| [column + i, row + j]));
+        let distance = spacing * random.between(KEEPS[0], KEEPS[1]);
+        let near = (-1..=1).flat_map(|i| (-1..=1).map(move |j| [column + i, row + j]));
         let is_free = near
             .filter_map(|cell| taken.get(&cell))
+            .flatten()
             .all(|[x, y]| (place[0] - x).hypot(place[1] - y) >= distance);
         if is_free && place.iter().all(|value| (0.0..side).contains(value)) {
-            taken.insert([column, row], place);
+            taken.entry([column, row]).or_default().push(place);
             placed.push(place);
         }
     }
@@ -188,4 +195,27 @@ fn pairs(moving: &[Seen], reference: &[Seen]) -> Vec<(usize, usize)> {
         reference.iter().enumerate().filter_map(|(index, (_, nucleus))| Some(((*nucleus)?, index))).collect();
     let pair = |(index, (_, nucleus)): (usize, &Seen)| Some((index, *of.get(nucleus.as_ref()?)?));
     moving.iter().enumerate().filter_map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_nuclei_nearly_touch_and_none_lies_within_another() {
+        let scene = Scene { noise_px: [0.0; 2], missed: 0.0, spurious: 0.0, merged: 0.0, ..Scene::default() };
+        let nuclei = scene.views().reference;
+        assert!((2400..=2600).contains(&nuclei.len()), "{}", nuclei.len());
+        let spacing = CAMERA_PX / 50.0;
+        let within = |share: f64| {
+            let near = |(first, [ax, ay]): (usize, &[f64; 2])| {
+                let others = nuclei[first + 1..].iter();
+                others.filter(|[bx, by]| (ax - bx).hypot(ay - by) < share * spacing).count()
+            };
+            nuclei.iter().enumerate().map(near).sum::<usize>()
+        };
+        // points without a rule would have 39 and 795 such pairs
+        assert_eq!(within(KEEPS[0] - 0.001), 0);
+        assert!((120..500).contains(&within(0.45)), "{}", within(0.45));
+    }
 }

@@ -280,6 +280,6 @@ mod tests {
         let views = Scene { n: 800, ..Scene::default() }.views();
         let off = Affine::similarity(1.0, 0.0, false, [5.0, 0.0]).after(&views.reference_from_moving);
         assert!((error(&views, &off) - 5.0).abs() < 1e-9);
-        assert!(error_of_true_pairs(&views, false).unwrap() < 0.2);
+        assert!(error_of_true_pairs(&views, false).unwrap() < 0.4);
     }
 }
