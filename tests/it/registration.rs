@@ -255,7 +255,7 @@ fn check_merged(sandbox: &Sandbox, n_pairs: &[u64]) {
         let named: BTreeSet<_> = cells.iter().map(|row| (&row[file], &row[cell])).collect();
         assert_eq!(named.len(), cells.len(), "{cell} counts once");
         for row in &cells {
-            let path = format!("objects/inbox/{}.objects.csv", row[file]);
+            let path = format!("objects/in/{}.objects.csv", row[file]);
             let objects = rows(&fs::read_to_string(sandbox.out().join(path)).unwrap());
             let object = objects.iter().find(|object| object["label"] == row[cell]).unwrap();
             for (own, of_object) in [(i, "centroid-0"), (j, "centroid-1")] {
@@ -266,8 +266,8 @@ fn check_merged(sandbox: &Sandbox, n_pairs: &[u64]) {
         }
     }
     let is_right = |row: &BTreeMap<String, String>| {
-        (row["plate"].as_str(), row["well"].as_str(), row["tile"].as_str()) == ("p1", "B02", "s1")
-            && ["s1", "s7"].contains(&row["site"].as_str())
+        (row["plate"].as_str(), row["well"].as_str(), row["tile"].as_str()) == ("p1", "B02", "1")
+            && ["1", "7"].contains(&row["site"].as_str())
             && row["distance"].parse::<f64>().unwrap() < 2.0
     };
     assert!(cells.iter().all(is_right), "{table}");
@@ -317,7 +317,7 @@ fn settings_choose_the_optimizer_and_keep_pictures_of_what_stands() {
         assert_eq!((&optimizer["name"], &optimizer["chosen_by"]), (&"lbfgsb".into(), &"setting".into()));
         assert_eq!((&line["model"], &line["warp"]), (&"similarity".into(), &Value::Null));
     }
-    let pictures = sandbox.out().join("pictures/inbox/40x");
+    let pictures = sandbox.out().join("pictures/in/40x");
     let names = || {
         let names =
             fs::read_dir(&pictures).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -30,8 +30,8 @@ impl Outcome {
 
     /// Memory that it takes, in bytes, roughly.
     pub(super) fn size_bytes(&self) -> usize {
-        // the reports of three fits, most of it keys
-        const REGISTERED_BYTES: usize = 8 << 10;
+        // the reports of three fits, most of it keys, and a warp
+        const REGISTERED_BYTES: usize = 12 << 10;
         const REFUSED_BYTES: usize = 1 << 10;
         let pairs = self.pairs.as_ref().map_or(0, Vec::capacity);
         if self.reference_from_moving.is_some() { REGISTERED_BYTES + pairs } else { REFUSED_BYTES }
