@@ -368,3 +368,58 @@ fn a_field_that_is_replaced_withdraws_its_registrations() {
     assert_eq!(sandbox.table("registrations.csv").lines().count(), 1);
     assert_eq!(sandbox.table("merged_cells.csv").lines().count(), 1);
 }
+
+#[test]
+fn the_command_says_whose_transform_it_is_bends_and_draws() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut random = Random::new(6);
+    let map = Affine::similarity(0.25, 0.1, false, [300.0, 200.0]);
+    let mut tables = ["id,x,y\n", "id,x,y\n", "id,x,y\n"].map(str::to_owned);
+    for n in 0..150 {
+        let [x, y] = [(); 2].map(|()| random.between(0.0, 2048.0));
+        // a corner is taken outwards by 2 % of its radius
+        let factor = 1.0 + 0.02 * ((x - 1024.0).powi(2) + (y - 1024.0).powi(2)) / (2.0 * 1024.0 * 1024.0);
+        let bent = [x, y].map(|value| 1024.0 + factor * (value - 1024.0));
+        for (table, [x, y]) in tables.iter_mut().zip([[x, y], map.apply(bent), map.apply([x, y])]) {
+            let noisy = [x, y].map(|value| value + 0.05 * random.normal());
+            *table += &format!("n{n},{},{}\n", noisy[0], noisy[1]);
+        }
+    }
+    for (name, table) in ["moving.csv", "bent.csv", "straight.csv"].iter().zip(&tables) {
+        fs::write(path(name), table).unwrap();
+    }
+    let register = |reference: &str, flags: &[&str]| -> Value {
+        let mut command = scopewatch();
+        command
+            .arg("register")
+            .arg("--moving")
+            .arg(path("moving.csv"))
+            .arg("--reference")
+            .arg(path(reference));
+        let ended = output(command.args(["--json"]).args(flags).arg("--picture").arg(path("picture.svg")));
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        serde_json::from_slice(&ended.stdout).unwrap()
+    };
+    let answer = register("bent.csv", &["--model", "auto"]);
+    assert_eq!(
+        (&answer["optimizer"]["name"], &answer["optimizer"]["chosen_by"]),
+        (&"lm".into(), &"benchmark".into())
+    );
+    let [with, without] =
+        ["cv_rmsd_px_with", "cv_rmsd_px_without"].map(|key| answer["warp"][key].as_f64().unwrap());
+    assert!(with < 0.5 * without, "{answer}");
+    let picture = fs::read_to_string(path("picture.svg")).unwrap();
+    assert!(
+        picture.contains("moving.csv</tspan>") && picture.contains("between partners (lines are "),
+        "{picture}"
+    );
+    let off = register("bent.csv", &["--warp", "off", "--optimizer", "lbfgsb"]);
+    assert_eq!((&off["warp"], &off["optimizer"]["name"]), (&Value::Null, &"lbfgsb".into()));
+    assert_eq!(register("straight.csv", &[])["warp"], Value::Null);
+    // nothing to draw
+    fs::remove_file(path("picture.svg")).unwrap();
+    fs::write(path("few.csv"), "id,x,y\na,1,2\n").unwrap();
+    assert_eq!(register("few.csv", &[])["accepted"], false);
+    assert!(!path("picture.svg").exists());
+}
