@@ -50,7 +50,7 @@ fn tables_escape_what_a_spreadsheet_would_run() {
     ] {
         assert!(names.contains(&name.to_owned()), "{names:?}");
     }
-    assert_eq!(names.len(), 5, "no temporary file is left: {names:?}");
+    assert_eq!(names.len(), 6, "no temporary file is left: {names:?}");
 }
 
 #[test]
