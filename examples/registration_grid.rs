@@ -9,13 +9,15 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use scopewatch::analysis::benchmark::findings::unknown_summary;
-use scopewatch::analysis::benchmark::scene::NOMINAL_SCALE;
+use scopewatch::analysis::benchmark::scene::{CAMERA_PX, NOMINAL_SCALE, Scene};
 use scopewatch::analysis::benchmark::statistics::{quantile, share_max_of_none, wilson};
 use scopewatch::analysis::benchmark::unknown::{
     NOISE_PX, UnknownCell, UnknownTrial, oriented_cells, related_cells, unrelated_cells,
     unrelated_oriented_cells,
 };
-use scopewatch::analysis::registration::{Field, Orientation, Settings, match_fields};
+use scopewatch::analysis::registration::{
+    Expected, Field, Orientation, Settings, match_fields, register_near,
+};
 use scopewatch::analysis::synthesis::Random;
 use scopewatch::geometry::Affine;
 
@@ -84,6 +86,7 @@ fn main() {
             print_unrelated(name, &n.to_string(), chances, n_accepted[name]);
         }
     }
+    near(&arguments);
     let tables: Vec<Vec<[f64; 2]>> = arguments.tables.iter().map(|path| read(path)).collect();
     if !tables.is_empty() {
         real(&tables, &arguments);
@@ -110,6 +113,116 @@ fn print_unrelated(name: &str, nuclei: &str, chances: &[f64], n_accepted: usize)
         "| {name} | {nuclei} | {n} | {n_accepted} | {:.2} % | {nearest} | {first} | {median} |",
         100.0 * bound
     );
+}
+
+/// Nuclei of a fine field, about, and how far it may be from where its well puts it, in px of the overview (6.5 to 26 um).
+const N_IN_FIELD: [usize; 7] = [6, 8, 10, 14, 20, 40, 160];
+const RADII_PX: [f64; 2] = [16.0, 40.0];
+const NEAR_TURN_RAD: f64 = 0.003;
+
+/// Fields of few nuclei, looked for by themselves and where their well puts them; and unrelated ones.
+fn near(arguments: &Arguments) {
+    println!();
+    println!(
+        "| nuclei in the field | expected within px | by itself | where expected | wrong | unrelated accepted | nearest |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    let mut n_unrelated = 0;
+    let mut n_accepted = 0;
+    let mut chances = vec![];
+    for n_in_field in N_IN_FIELD {
+        for radius_px in RADII_PX {
+            let trial = |overlap: f64, trial: usize| {
+                let key = [
+                    arguments.seed,
+                    n_in_field as u64,
+                    radius_px as u64,
+                    u64::from(overlap > 0.0),
+                    trial as u64,
+                ];
+                near_trial(n_in_field, radius_px, overlap, &mut Random::of(&key))
+            };
+            let n_trials = 20 * arguments.n_trials;
+            let related: Vec<NearTrial> = (0..n_trials).into_par_iter().map(|n| trial(1.0, n)).collect();
+            // half of them neighbours in one well
+            let overlap = |n: usize| if n.is_multiple_of(2) { 0.0 } else { -0.25 };
+            let n_pairs = arguments.n_unrelated / 4;
+            let unrelated: Vec<NearTrial> =
+                (0..n_pairs).into_par_iter().map(|n| trial(overlap(n), n)).collect();
+            let count =
+                |of: &[NearTrial], is: fn(&NearTrial) -> bool| of.iter().filter(|trial| is(trial)).count();
+            let own: Vec<f64> = unrelated.iter().map(|trial| trial.log10_chance).collect();
+            let nearest = quantile(&own, 0.0).filter(|chance| chance.is_finite());
+            let nearest = nearest.map_or("-".to_owned(), |chance| format!("{chance:.1}"));
+            println!(
+                "| {n_in_field} | {radius_px} | {:.0} % | {:.0} % | {} | {} of {n_pairs} | {nearest} |",
+                100.0 * count(&related, |trial| trial.is_found_alone) as f64 / n_trials as f64,
+                100.0 * count(&related, |trial| trial.is_right) as f64 / n_trials as f64,
+                count(&related, |trial| trial.is_accepted && !trial.is_right),
+                count(&unrelated, |trial| trial.is_accepted),
+            );
+            n_unrelated += n_pairs;
+            n_accepted += count(&unrelated, |trial| trial.is_accepted);
+            chances.extend(own);
+        }
+    }
+    println!();
+    print_unrelated("unrelated, expected there", "100 to 2,500", &chances, n_accepted);
+    let at_most = |limit: f64| chances.iter().filter(|chance| **chance <= limit).count();
+    println!(
+        "of {n_unrelated}: {} at most -1, {} at most -2, {} at most -3",
+        at_most(-1.0),
+        at_most(-2.0),
+        at_most(-3.0)
+    );
+}
+
+struct NearTrial {
+    is_found_alone: bool,
+    is_accepted: bool,
+    is_right: bool,
+    log10_chance: f64,
+}
+
+/// A field that its well puts up to `radius_px` away from where it lies.
+fn near_trial(n_in_field: usize, radius_px: f64, overlap: f64, random: &mut Random) -> NearTrial {
+    // the fine camera sees a sixteenth of the overview
+    let views = Scene { n: 16 * n_in_field, overlap, seed: random.bits(), ..Scene::default() }.views();
+    let [moving, reference] =
+        [&views.moving, &views.reference].map(|points| Field::new(points).expect("points are sound"));
+    let truth = views.reference_from_moving;
+    let parts = truth.decompose();
+    let turn = NEAR_TURN_RAD * (2.0 * random.uniform() - 1.0);
+    let scale = parts.scale * (1.0 + NEAR_TURN_RAD * (2.0 * random.uniform() - 1.0));
+    let linear = Affine::similarity(scale, parts.rotation_rad + turn, parts.mirrored, [0.0; 2]);
+    let middle = [CAMERA_PX / 2.0; 2];
+    let (away, direction) = (radius_px * random.uniform().sqrt(), std::f64::consts::TAU * random.uniform());
+    let ([to_x, to_y], [x, y]) = (truth.apply(middle), linear.apply(middle));
+    let shift = [to_x - x + away * direction.cos(), to_y - y + away * direction.sin()];
+    let expected = Expected {
+        reference_from_moving: Affine::from_parts(linear.linear(), shift),
+        radius_px,
+        rotation_tolerance_rad: 0.01,
+        scale_tolerance: 0.01,
+    };
+    let alone = Settings { scale_prior: Some(NOMINAL_SCALE), ..Settings::default() };
+    let is_right = |map: &Affine| {
+        let error = |corner: [f64; 2]| {
+            let ([x, y], [u, v]) = (map.apply(corner), truth.apply(corner));
+            (x - u).hypot(y - v)
+        };
+        let corners = [[0.0, 0.0], [CAMERA_PX, 0.0], [0.0, CAMERA_PX], [CAMERA_PX, CAMERA_PX]];
+        corners.into_iter().map(error).fold(0.0, f64::max) <= 3.0
+    };
+    let is_found_alone =
+        match_fields(&moving, &reference, &alone).is_ok_and(|found| is_right(&found.reference_from_moving));
+    let near = register_near(&moving, &reference, &expected, &Settings::default(), &mut ());
+    let log10_chance = match &near {
+        Ok(found) => found.log10_chance,
+        Err(refusal) => refusal.log10_chance().unwrap_or(f64::INFINITY),
+    };
+    let is_right = near.as_ref().is_ok_and(|found| is_right(&found.fit.reference_from_moving));
+    NearTrial { is_found_alone, is_accepted: near.is_ok(), is_right, log10_chance }
 }
 
 /// The columns `x10` and `y10` of a table.

@@ -8,7 +8,8 @@
 //! rotation nor scale changes (`descriptors`). Descriptions that resemble one another propose a transform, which
 //! has to prove itself on ever more points around (`search`), until the whole field agrees better than chance could
 //! (`agreement`). Where that fails and scale and orientation are known, points vote for the shift
-//! (`votes`). Then the pairs are told from accidental neighbours (`refinement`) and fitted ([`fit`]).
+//! (`votes`); where the shift is known nearly, too, few nuclei suffice (`nearby`), and fields of one well tell it of one
+//! another ([`well`]). Then the pairs are told from accidental neighbours (`refinement`) and fitted ([`fit`]).
 
 mod agreement;
 mod cells;
@@ -21,12 +22,14 @@ pub mod fit;
 mod kd_tree;
 mod meter;
 pub mod models;
+mod nearby;
 mod places;
 mod refinement;
 mod search;
 mod triangulation;
 mod votes;
 mod warp;
+pub mod well;
 
 use crate::geometry::Affine;
 
@@ -67,6 +70,19 @@ pub struct Orientation {
     pub rotation_rad: f64,
     /// Whether x is mirrored first.
     pub mirrored: bool,
+}
+
+/// Where a field is expected in another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Expected {
+    /// From moving to reference px: a similarity, right but for a shift and the tolerances below.
+    pub reference_from_moving: Affine,
+    /// How far off the shift may be, in px of the reference.
+    pub radius_px: f64,
+    /// How far off the rotation may be, in radians.
+    pub rotation_tolerance_rad: f64,
+    /// How far off the scale may be, as a share.
+    pub scale_tolerance: f64,
 }
 
 /// Points of two fields that belong together.
@@ -151,6 +167,53 @@ pub fn register(
     meter: &mut impl Meter,
 ) -> Result<Registration, Refusal> {
     let (found, pairing) = find(moving, reference, settings)?;
+    conclude((moving, reference), &found, &pairing, settings, meter)
+}
+
+/// Looks for a field where it is expected, and fits a similarity within the tolerances. So few transforms are possible
+/// there that fields of a handful of nuclei, too, are told from chance: [`Registration::log10_chance`] counts these alone.
+/// Of the settings only the loss, the optimizer and the warp are obeyed. The same for any order of the points.
+///
+/// # Errors
+/// Why the field is not registered.
+pub fn register_near(
+    moving: &Field,
+    reference: &Field,
+    expected: &Expected,
+    settings: &Settings,
+    meter: &mut impl Meter,
+) -> Result<Registration, Refusal> {
+    let [n_moving, n_reference] = [moving.len(), reference.len()];
+    if n_moving.min(n_reference) < N_POINTS_MIN_NEAR {
+        return Err(Refusal::TooFewPoints { expected: N_POINTS_MIN_NEAR, n_moving, n_reference });
+    }
+    let found = nearby::search_near(moving, reference, expected)?;
+    let pairing = refinement::refine(moving, reference, &found, Model::Similarity);
+    let parts = expected.reference_from_moving.decompose();
+    let around = |value: f64, tolerance: f64| Some([value - tolerance, value + tolerance]);
+    let mut settings = settings.clone();
+    settings.fit.bounds.scale = around(parts.scale, parts.scale * expected.scale_tolerance);
+    settings.fit.bounds.theta_rad = around(parts.rotation_rad, expected.rotation_tolerance_rad);
+    settings.fit.start.scale = Some(parts.scale);
+    settings.fit.start.rotation_rad = Some(parts.rotation_rad);
+    let registration = conclude((moving, reference), &found, &pairing, &settings, meter)?;
+    let middle = moving.middle();
+    let [[x, y], [to_x, to_y]] =
+        [registration.fit.reference_from_moving, expected.reference_from_moving].map(|map| map.apply(middle));
+    // pairs may lead away from where the field was looked for
+    if (x - to_x).hypot(y - to_y) > expected.radius_px + reference.spacing {
+        return Err(Refusal::Unrelated { log10_chance: Some(found.agreement.log10_chance) });
+    }
+    Ok(registration)
+}
+
+fn conclude(
+    (moving, reference): (&Field, &Field),
+    found: &Found,
+    pairing: &Pairing,
+    settings: &Settings,
+    meter: &mut impl Meter,
+) -> Result<Registration, Refusal> {
     let model = pairing.model;
     let mut fit = FitSettings { model, mirrored: found.mirrored, ..settings.fit.clone() };
     fit.start.scale = fit.start.scale.or(settings.scale_prior);
@@ -184,6 +247,8 @@ pub fn match_fields(moving: &Field, reference: &Field, settings: &Settings) -> R
 
 /// The points of a description: fewer make none.
 const N_POINTS_MIN: usize = 6;
+/// Where a field is expected: fewer would not be told from chance whatever they do.
+const N_POINTS_MIN_NEAR: usize = 4;
 
 fn find(moving: &Field, reference: &Field, settings: &Settings) -> Result<(Found, Pairing), Refusal> {
     let [n_moving, n_reference] = [moving.len(), reference.len()];

@@ -57,7 +57,7 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(field: &'a Field, is_mirrored: bool) -> Self {
+    pub(super) fn new(field: &'a Field, is_mirrored: bool) -> Self {
         let turn = |[x, y]: [f64; 2]| if is_mirrored { [-x, y] } else { [x, y] };
         let points: Vec<_> = field.points.iter().copied().map(turn).collect();
         let radius = (field.high[0] - field.low[0]).hypot(field.high[1] - field.low[1]) / 2.0;

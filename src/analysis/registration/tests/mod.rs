@@ -4,6 +4,8 @@ use super::*;
 use crate::analysis::benchmark::scene::{NOMINAL_SCALE, Scene, Views, shuffle};
 use crate::analysis::synthesis::Random;
 
+mod near;
+
 fn matched(views: &Views, settings: &Settings) -> Result<Match, Refusal> {
     let [moving, reference] = [&views.moving, &views.reference].map(|points| Field::new(points).unwrap());
     match_fields(&moving, &reference, settings)
