@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::actor::{Assembly, ByteBudget, CpuPool, Generation, IoPool, Statistics, mailbox, rejections};
 use crate::messages::{InWork, Ticket};
 use crate::reports::ObjectTables;
@@ -14,7 +16,7 @@ use crate::stages::decoder::{self, Decoder};
 use crate::stages::hasher::Hasher;
 use crate::stages::pause::PauseSwitch;
 use crate::stages::reading::ReadGate;
-use crate::stages::registrar::{self, Registrar};
+use crate::stages::registrar::{self, Registrar, Wells};
 use crate::stages::reporter::{self, Reporter};
 use crate::stages::segmenter::{self, Segmenter};
 use crate::stages::settler::{self, Settler, Waiting};
@@ -111,20 +113,13 @@ pub async fn run_generation(
     generation: Generation,
     show: impl FnOnce(View),
 ) -> Result<(), String> {
-    let pool = shared.io.snapshot();
-    if pool.n_running >= pool.n_places {
-        // reads that hang cannot be ended from here: only a new process gets its threads back
-        return Err("every I/O thread hangs in work of an earlier generation".to_owned());
-    }
-    if tokio::time::timeout(THREAD_PATIENCE, shared.cpu.run(|_| ())).await.is_err() {
-        return Err("every computing thread hangs in work of an earlier generation".to_owned());
-    }
+    let n_places = free_threads(&shared).await?;
     let reader = || LedgerReader::open(&shared.state_dir).map_err(|error| error.to_string());
     let roots: HashMap<_, _> =
         plan.watcher.roots.iter().map(|watched| (watched.root.id, watched.root.path.clone())).collect();
     let n_threads = shared.cpu.snapshot().n_threads;
 
-    let in_work = shared.in_work.clone();
+    let (in_work, once) = (shared.in_work.clone(), plan.watcher.once);
     let (watcher, watch) =
         Watcher::new(plan.watcher, reader()?, shared.ledger.clone(), in_work, shared.hints);
     let (budget, limits) = (shared.budget.clone(), plan.settler.limits);
@@ -155,6 +150,7 @@ pub async fn run_generation(
     let load = tokio::task::spawn_blocking(move || load(readers, means, (pools, plan.registrar)));
     let loaded = load.await.map_err(|error| error.to_string())?;
     let (verifier, registrar) = loaded.map_err(|error| error.to_string())?;
+    let wells = registrar.wells(shared.books.clone());
     let reporter = Reporter::new(shared.books.clone());
     show(View { watch, waiting });
 
@@ -169,20 +165,56 @@ pub async fn run_generation(
     let suspect = rejection_in.suspect();
 
     let mut line = Assembly::new(&shared.statistics, rejection_out);
+    let drain = generation.drain.clone();
     line.task(watcher::NAME, |counters| watcher.run(seen_out, generation.drain, counters));
     line.stage(settler, seen_in, settled_out, LOOKS_AT_ONCE);
-    line.stage(decoder, settled_in, decoded_out, pool.n_places + CONFIRMATIONS_AT_ONCE);
+    line.stage(decoder, settled_in, decoded_out, n_places + CONFIRMATIONS_AT_ONCE);
     line.stage(segmenter, decoded_in, segmented_out, n_threads + 1);
     line.stage(hasher, segmented_in, hashed_out, n_threads + 1);
     line.stage(verifier, hashed_in, verified_out, n_threads);
     line.stage(registrar, verified_in, registered_out, n_threads);
     line.last_stage(reporter, registered_in, COMMITS_AT_ONCE);
+    if !once {
+        line.task(WELLS, |counters| wells.clone().keep_settled(drain.clone(), counters));
+    }
     line.task("rejections", |_| reporter::take_rejections(rejection_in, shared.books.clone()));
     let ended = line.run(&generation.abort).await.map_err(|error| error.to_string());
     if let Some(rejection) = suspect.take() {
         reporter::write_rejection(rejection, shared.books).await.map_err(|error| error.to_string())?;
     }
-    ended
+    ended?;
+    settle_wells((wells, once), (&shared.statistics, drain), &generation.abort).await
+}
+
+/// How many I/O threads there are; an error where those of a kind all hang.
+async fn free_threads(shared: &Resources) -> Result<usize, String> {
+    let pool = shared.io.snapshot();
+    if pool.n_running >= pool.n_places {
+        // reads that hang cannot be ended from here: only a new process gets its threads back
+        return Err("every I/O thread hangs in work of an earlier generation".to_owned());
+    }
+    if tokio::time::timeout(THREAD_PATIENCE, shared.cpu.run(|_| ())).await.is_err() {
+        return Err("every computing thread hangs in work of an earlier generation".to_owned());
+    }
+    Ok(pool.n_places)
+}
+
+/// The member that goes over the wells.
+const WELLS: &str = "wells";
+
+/// Goes over the wells once everything that there was is in the ledger; not where it was told to end before.
+async fn settle_wells(
+    (wells, once): (Wells, bool),
+    (statistics, drain): (&Statistics, CancellationToken),
+    abort: &CancellationToken,
+) -> Result<(), String> {
+    if !once || drain.is_cancelled() {
+        return Ok(());
+    }
+    let (rejection_out, _) = rejections::<Ticket>();
+    let mut rest = Assembly::new(statistics, rejection_out);
+    rest.task(WELLS, |counters| async move { wells.settle_all(&drain, &counters).await });
+    rest.run(abort).await.map_err(|error| error.to_string())
 }
 
 /// The stages that know what the ledger holds, loaded after everything that an earlier generation left on its way there.

@@ -12,6 +12,7 @@ mod registrations;
 mod replace;
 mod tables;
 mod tail;
+mod wells;
 mod writer;
 
 pub use fits::{fit_fields, why};

@@ -8,8 +8,8 @@ use super::csv::CsvWriter;
 use crate::store::RegistrationListing;
 
 /// The columns, in order: where both fields are, what came of the try, the transform as `x' = a x + b y + tx`,
-/// `y' = c x + d y + ty`, and what the stage says.
-const COLUMNS: [&str; 26] = [
+/// `y' = c x + d y + ty`, what the stage says, and what the transform of the well says.
+const COLUMNS: [&str; 29] = [
     "moving_file",
     "moving_plane",
     "reference_file",
@@ -36,6 +36,9 @@ const COLUMNS: [&str; 26] = [
     "moving_site",
     "reference_site",
     "paired_by",
+    "found_by",
+    "well_deviation_um",
+    "well_outlier",
 ];
 
 /// The columns that are keys of the line, after `accepted` and before the transform.
@@ -46,11 +49,13 @@ pub(super) fn header<W: Write>(csv: &mut CsvWriter<W>) -> io::Result<()> {
     csv.names(COLUMNS)
 }
 
-/// Writes a row; the names of the files are given as tables show them.
+/// Writes a row; the names of the files are given as tables show them. `said`: how far in um the pair is from the
+/// transform of its well, and whether it counts as an outlier.
 pub(super) fn row<W: Write>(
     csv: &mut CsvWriter<W>,
     [moving_file, reference_file]: [String; 2],
     listing: &RegistrationListing,
+    said: Option<(f64, bool)>,
 ) -> io::Result<()> {
     let result = &listing.result;
     csv.text(&moving_file)?;
@@ -75,5 +80,9 @@ pub(super) fn row<W: Write>(
         csv.text_if_any(text.map(String::as_str))?;
     }
     csv.value(result.get("paired_by"))?;
+    csv.value(result.get("found_by"))?;
+    let (deviation_um, is_outlier) = said.unzip();
+    csv.value(deviation_um.map(Value::from).as_ref())?;
+    csv.value(is_outlier.map(Value::from).as_ref())?;
     csv.end_row()
 }

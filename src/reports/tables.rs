@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::csv::CsvWriter;
 use super::pictures::{PictureError, Pictures};
 use super::replace::Replacement;
+use super::wells::{self, Wells};
 use super::{merged, registrations};
 use crate::analysis::verification::Placement;
 use crate::paths::RelativePath;
@@ -94,7 +95,11 @@ impl CurrentTables {
             self.replace("files.csv", |out| write_files(reader, out, shown))?;
             self.replace("merged_cells.csv", |out| write_merged(reader, out, shown))?;
             self.replace("planes.csv", |out| write_planes(reader, out, shown))?;
-            self.replace("registrations.csv", |out| write_registrations(reader, out, shown))?;
+            let known = Wells::read(reader)?;
+            self.replace("registrations.csv", |out| write_registrations(reader, out, shown, &known))?;
+            self.replace("wells.csv", |out| {
+                Ok(wells::write(&mut CsvWriter::new(out), &known, is_root_shown)?)
+            })?;
             let Some(pictures) = &self.pictures else { return Ok(()) };
             pictures.refresh(reader, |side| shown.file(&side.root, &side.path)).map_err(|error| match error {
                 PictureError::Ledger(error) => TableError::Ledger(error),
@@ -282,12 +287,17 @@ fn write_planes(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Resul
     })
 }
 
-fn write_registrations(reader: &LedgerReader, out: &mut Out<'_>, shown: Shown) -> Result<(), RowError> {
+fn write_registrations(
+    reader: &LedgerReader,
+    out: &mut Out<'_>,
+    shown: Shown,
+    wells: &Wells,
+) -> Result<(), RowError> {
     let mut csv = CsvWriter::new(out);
     registrations::header(&mut csv)?;
     reader.each_registration(|listing: RegistrationListing| {
         let files = [&listing.moving, &listing.reference].map(|(root, path, _)| shown.file(root, path));
-        Ok::<_, RowError>(registrations::row(&mut csv, files, &listing)?)
+        Ok::<_, RowError>(registrations::row(&mut csv, files, &listing, wells.say_of(&listing))?)
     })
 }
 

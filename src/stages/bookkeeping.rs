@@ -20,7 +20,7 @@ use crate::reports::{ObjectTables, Part, PartError};
 use crate::store::{
     Alert, Claimed, Confirmed, FileClaim, FileExtension, FileFinished, FileNote, FileState, FileTicket,
     GrowthNote, GrowthRecord, LedgerError, LedgerHandle, LedgerReader, PlaneClaim, PlaneDone, PlaneFinished,
-    Reply, SegmentedPlane,
+    Reply, SegmentedPlane, WellSettled,
 };
 use crate::units::PlaneIndex;
 
@@ -89,6 +89,8 @@ progress! {
     planes_rejected,
     /// Verdicts of operators that were written down or taken back.
     verdicts,
+    /// Times that the wells of new fields were gone over.
+    wells_settled,
 }
 
 impl Progress {
@@ -173,6 +175,18 @@ impl Bookkeeping {
         let Progress { planes_done, planes_unchanged, .. } = &*self.progress;
         Progress::count(if finished.is_unchanged { planes_unchanged } else { planes_done });
         self.close_if(finished.file_ready, ticket).await
+    }
+
+    /// Writes down what the transform of a well came to.
+    pub async fn settle_well(&self, settled: WellSettled) -> Result<(), StageError> {
+        self.ask(|ledger, reply| ledger.settle_well(settled, reply)).await
+    }
+
+    /// Writes down that every well is settled that was marked up to a mark.
+    pub async fn wells_settled(&self, last: i64) -> Result<(), StageError> {
+        self.ask(|ledger, reply| ledger.wells_settled(last, reply)).await?;
+        Progress::count(&self.progress.wells_settled);
+        Ok(())
     }
 
     /// Compares the file with its claim after its last plane was read: unchanged, it can be closed once its planes

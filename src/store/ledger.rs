@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::lock::InstanceLock;
 use super::writer::{Message, Operation, Writer};
-use super::{claim, edges, files, growth, outbox, pause, planes, schema, verdicts};
+use super::{claim, edges, files, growth, outbox, pause, planes, schema, verdicts, wells};
 use crate::paths::FileStat;
 use crate::store::records::*;
-use crate::store::{LedgerError, OperatorVerdict, Pause, Session, Stream};
+use crate::store::{LedgerError, OperatorVerdict, Pause, Session, Stream, WellSettled};
 use crate::units::PlaneIndex;
 
 /// Called once with the answer, after the commit, on the writer's thread: it must not block.
@@ -174,6 +174,16 @@ impl LedgerHandle {
     /// Writes down what pixels are to each other that were compared long after their planes were done.
     pub fn save_edges(&self, edges: Vec<Edge>, reply: Reply<()>) {
         self.queue(reply, move |session| edges::save_late(session, &edges));
+    }
+
+    /// Writes down what the transform of a well came to.
+    pub fn settle_well(&self, settled: WellSettled, reply: Reply<()>) {
+        self.queue(reply, move |session| wells::settle(session, &settled));
+    }
+
+    /// Writes down that every well is settled of which a plane was marked up to the mark `last`.
+    pub fn wells_settled(&self, last: i64, reply: Reply<()>) {
+        self.queue(reply, move |session| wells::unmark(session, last));
     }
 
     /// Counts a failed attempt, and rejects the plane at the last one.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::reader::LedgerReader;
 use super::rows::Columns;
 use crate::paths::RelativePath;
-use crate::store::{Identity, LedgerError, PixelDigest};
+use crate::store::{Identity, LedgerError, PixelDigest, View};
 use crate::units::PlaneIndex;
 
 /// A row of `files.csv`.
@@ -56,6 +56,8 @@ pub struct RegistrationListing {
     pub moving_identity: Identity,
     /// What is known of its overview.
     pub reference_identity: Identity,
+    /// Where and how both were taken.
+    pub views: (View, View),
     /// Whether the one lies on the other.
     pub is_accepted: bool,
     /// The keys of the line.
@@ -159,9 +161,12 @@ impl LedgerReader {
              r2.name, f2.folder, f2.name, p2.t, p2.p, p2.z, p2.c, \
              p1.plate, p1.run, p1.cycle, p1.well, p1.site, p1.channel, p1.t_known, p1.z_known, \
              p2.plate, p2.run, p2.cycle, p2.well, p2.site, p2.channel, p2.t_known, p2.z_known, \
+             v1.height, v1.width, v1.pixel_size_um, v1.magnification, v1.x_um, v1.y_um, \
+             v2.height, v2.width, v2.pixel_size_um, v2.magnification, v2.x_um, v2.y_um, \
              is_accepted, result FROM registration \
              JOIN plane p1 ON p1.id = moving AND p1.digest = moving_digest \
              JOIN plane p2 ON p2.id = reference AND p2.digest = reference_digest \
+             JOIN registrable v1 ON v1.plane_id = moving JOIN registrable v2 ON v2.plane_id = reference \
              JOIN file f1 ON f1.id = p1.file_id JOIN root r1 ON r1.id = f1.root_id \
              JOIN file f2 ON f2.id = p2.file_id JOIN root r2 ON r2.id = f2.root_id \
              ORDER BY r1.name, f1.folder, f1.name, p1.t, p1.p, p1.z, p1.c, \
@@ -173,6 +178,7 @@ impl LedgerReader {
                     reference: (column.next()?, column.path()?, column.index()?),
                     moving_identity: column.identity()?,
                     reference_identity: column.identity()?,
+                    views: (column.view()?, column.view()?),
                     is_accepted: column.next()?,
                     // the writer put JSON there
                     result: serde_json::from_str(&column.next::<String>()?).unwrap_or_default(),

@@ -75,6 +75,7 @@ mod stars;
 mod state;
 mod stuck;
 mod verdicts;
+mod wells;
 mod writer;
 
 pub use accepted::{AcceptedPair, AcceptedSide};
@@ -92,6 +93,10 @@ pub use schema::DATABASE_FILE;
 pub use series::Place;
 pub use state::{FileState, PlaneState};
 pub use verdicts::{NamedPlane, OperatorVerdict, PlaneVerdict};
+pub use wells::{
+    DueWells, FOUND_BY_WELL, Found, FoundByWell, KnownRegistration, Lot, WellKey, WellSettled,
+    is_found_by_well,
+};
 
 use session::Session;
 

@@ -14,7 +14,7 @@ use crate::analysis::segmentation::Centroids;
 use crate::paths::{RelativePath, Root};
 use crate::store::{
     Counts, FileLocation, FileState, KnownFile, KnownPlane, LedgerError, PixelDigest, PixelsOf,
-    PlaneFeatures, PlaneState, RegistrablePlane, SegmentedPlane, Stream, View,
+    PlaneFeatures, PlaneState, RegistrablePlane, SegmentedPlane, Stream,
 };
 use crate::units::PlaneIndex;
 
@@ -230,13 +230,7 @@ impl LedgerReader {
                 root_id: column.next()?,
                 key: PixelsOf { file_id: column.next()?, index: column.index()?, digest: column.next()? },
                 identity: column.identity()?,
-                view: View {
-                    height: column.next()?,
-                    width: column.next()?,
-                    pixel_size_um: column.next()?,
-                    magnification: column.next()?,
-                    stage_um: column.next::<Option<f64>>()?.zip(column.next()?).map(|(x, y)| [x, y]),
-                },
+                view: column.view()?,
             });
         }
         Ok(())

@@ -334,6 +334,13 @@ pub struct View {
     pub stage_um: Option<[f64; 2]>,
 }
 
+impl View {
+    /// The centre of the plane, `x, y` in pixels.
+    pub fn centre_px(&self) -> [f64; 2] {
+        [self.width, self.height].map(|n| (f64::from(n) - 1.0) / 2.0)
+    }
+}
+
 /// A registrable plane of the ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RegistrablePlane {

@@ -5,11 +5,12 @@
 //! result is known already. So each pair of pixels has one row and one line.
 
 use rusqlite::{Row, params};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::outbox::{self, Content};
 use super::rows::Columns;
 use super::session::Session;
+use super::wells::{self, Found, FoundByWell, is_found_by_well};
 use crate::analysis::segmentation::Centroids;
 use crate::paths::RelativePath;
 use crate::store::{
@@ -25,7 +26,10 @@ pub(super) const CENTROIDS: &str = "centroids";
 /// other pixels of it is withdrawn.
 pub(super) fn replace(session: &Session<'_>, plane_id: i64, done: &PlaneDone) -> Result<(), LedgerError> {
     withdraw(session, plane_id, Some(&done.digest))?;
-    session.execute("DELETE FROM registrable WHERE plane_id = ?1", [plane_id])?;
+    let had_one = session.execute("DELETE FROM registrable WHERE plane_id = ?1", [plane_id])? > 0;
+    if had_one || done.registrable.is_some() {
+        wells::mark(session, plane_id)?;
+    }
     let Some(Registrable { view, centroids }) = &done.registrable else { return Ok(()) };
     let [x_um, y_um] = view.stage_um.map_or([None; 2], |position| position.map(Some));
     session.execute(
@@ -43,7 +47,9 @@ pub(super) fn replace(session: &Session<'_>, plane_id: i64, done: &PlaneDone) ->
 /// Takes back what was found with a plane, and takes it out of those that wait for partners.
 pub(super) fn forget(session: &Session<'_>, plane_id: i64) -> Result<(), LedgerError> {
     withdraw(session, plane_id, None)?;
-    session.execute("DELETE FROM registrable WHERE plane_id = ?1", [plane_id])?;
+    if session.execute("DELETE FROM registrable WHERE plane_id = ?1", [plane_id])? > 0 {
+        wells::mark(session, plane_id)?;
+    }
     Ok(())
 }
 
@@ -83,8 +89,11 @@ fn record(
         Side::Moving => (own, partner),
         Side::Reference => (partner, own),
     };
+    // one that only the transform of its well found stands behind a try by its points
     let known: Option<bool> = session.row_if_any(
-        "SELECT moving_digest = ?3 AND reference_digest = ?4 FROM registration WHERE moving = ?1 AND reference = ?2",
+        "SELECT moving_digest = ?3 AND reference_digest = ?4 \
+         AND (result ->> '$.found_by' IS NOT 'well' OR result -> '$.direct' IS NOT NULL) \
+         FROM registration WHERE moving = ?1 AND reference = ?2",
         params![moving.0, reference.0, moving.1, reference.1],
         |row| row.get(0),
     )?;
@@ -93,17 +102,88 @@ fn record(
         Some(false) => withdraw_pair(session, (moving.0, reference.0))?,
         None => {}
     }
-    let result = serde_json::to_string(&found.result).expect("a map of JSON values is JSON");
+    put(session, [moving, reference], (found.is_accepted, &found.result), found.pairs.as_deref())
+}
+
+/// Writes down a pair that the transform of its well found, in place of its refusal, which is kept in it; or puts the
+/// refusal back. What was found by the points of the pair alone stands, and so does what says the same.
+pub(super) fn record_by_well(session: &Session<'_>, found: &FoundByWell) -> Result<(), LedgerError> {
+    let ids = (standing(session, &found.moving)?, standing(session, &found.reference)?);
+    let (Some(moving), Some(reference)) = ids else { return Ok(()) };
+    let sides = [(moving, &found.moving.digest), (reference, &found.reference.digest)];
+    let known: Option<(bool, bool, String)> = session.row_if_any(
+        "SELECT moving_digest = ?3 AND reference_digest = ?4, is_accepted, result FROM registration \
+         WHERE moving = ?1 AND reference = ?2",
+        params![moving, reference, found.moving.digest, found.reference.digest],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    let known = match known {
+        // of other pixels: a plane is about to be replaced, and its well is looked at again
+        Some((false, ..)) => return Ok(()),
+        Some((true, is_accepted, text)) => {
+            Some((is_accepted, serde_json::from_str::<Map<_, _>>(&text).unwrap_or_default()))
+        }
+        None => None,
+    };
+    let is_by_well = known.as_ref().is_some_and(|(_, result)| is_found_by_well(result));
+    if !is_by_well && (known.as_ref().is_some_and(|(is_accepted, _)| *is_accepted) || found.found.is_none()) {
+        return Ok(());
+    }
+    let direct = match &known {
+        Some((_, result)) if is_by_well => result.get("direct").cloned(),
+        Some((_, result)) => Some(Value::Object(result.clone())),
+        None => None,
+    };
+    if is_by_well
+        && let (Some((_, before)), Some(Found { result, .. })) = (&known, &found.found)
+        && says_the_same(before, result)
+    {
+        return Ok(());
+    }
+    if known.is_some() {
+        withdraw_pair(session, (moving, reference))?;
+    }
+    match (&found.found, direct) {
+        (Some(Found { result, pairs }), direct) => {
+            let mut result = result.clone();
+            result.extend(direct.map(|direct| ("direct".to_owned(), direct)));
+            put(session, sides, (true, &result), pairs.as_deref())
+        }
+        (None, Some(Value::Object(direct))) => put(session, sides, (false, &direct), None),
+        (None, _) => Ok(()),
+    }
+}
+
+/// Whether two results are the same but for what the optimizers took.
+fn says_the_same(before: &Map<String, Value>, result: &Map<String, Value>) -> bool {
+    // numbers as they come back from the ledger
+    let text = serde_json::to_string(result).expect("a map of JSON values is JSON");
+    let result = serde_json::from_str::<Map<_, _>>(&text).unwrap_or_default();
+    let keys = |map: &Map<String, Value>| -> Map<String, Value> {
+        let is_said = |(key, _): &(&String, &Value)| !["optimizers", "direct"].contains(&key.as_str());
+        map.iter().filter(is_said).map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    keys(before) == keys(&result)
+}
+
+/// Writes down a pair of planes `(number, digest)`, moving and reference, with its line.
+fn put(
+    session: &Session<'_>,
+    [moving, reference]: [(i64, &PixelDigest); 2],
+    (is_accepted, result): (bool, &Map<String, Value>),
+    pairs: Option<&[u8]>,
+) -> Result<(), LedgerError> {
+    let text = serde_json::to_string(result).expect("a map of JSON values is JSON");
     session.execute(
         "INSERT INTO registration (moving, reference, moving_digest, reference_digest, is_accepted, result, pairs) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![moving.0, reference.0, moving.1, reference.1, found.is_accepted, result, found.pairs],
+        params![moving.0, reference.0, moving.1, reference.1, is_accepted, text, pairs],
     )?;
-    let event = if found.is_accepted { "registered" } else { "refused" };
+    let event = if is_accepted { "registered" } else { "refused" };
     let content =
         pair_content(event, &Member::load(session, moving.0)?, &Member::load(session, reference.0)?)
-            .with("accepted", found.is_accepted)
-            .with_all(&found.result);
+            .with("accepted", is_accepted)
+            .with_all(result);
     outbox::emit(session, Stream::Registrations, &content)
 }
 
@@ -184,8 +264,6 @@ fn pair_content(event: &str, moving: &Member, reference: &Member) -> Content {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use serde_json::Map;
 
     use super::*;
     use crate::analysis::registration::pairs_to_bytes;

@@ -5,7 +5,7 @@ use rusqlite::{Row, params};
 
 use super::session::Session;
 use crate::paths::{FileStat, RelativePath};
-use crate::store::{FileState, FileTicket, Identity, LedgerError, PixelDigest, Place, PlaneState};
+use crate::store::{FileState, FileTicket, Identity, LedgerError, PixelDigest, Place, PlaneState, View};
 use crate::units::PlaneIndex;
 
 /// Takes the columns of a row one after the other.
@@ -62,6 +62,17 @@ impl<'r, 's> Columns<'r, 's> {
             channel: self.next()?,
             t: self.next()?,
             z: self.next()?,
+        })
+    }
+
+    /// Height, width, size of a pixel, magnification and stage position of a plane that can be registered.
+    pub(super) fn view(&mut self) -> rusqlite::Result<View> {
+        Ok(View {
+            height: self.next()?,
+            width: self.next()?,
+            pixel_size_um: self.next()?,
+            magnification: self.next()?,
+            stage_um: self.next::<Option<f64>>()?.zip(self.next()?).map(|(x, y)| [x, y]),
         })
     }
 

@@ -8,16 +8,19 @@ use tokio::task::JoinSet;
 
 use super::Settings;
 use super::fields::Partner;
-use super::matching::{Outcome, register, stage_figures};
+use super::matching::{Outcome, register, register_near, stage_figures};
 use crate::actor::{CpuPool, IoPool, JobError, StageCounters, StageError};
-use crate::analysis::registration::Field;
+use crate::analysis::registration::{Expected, Field};
 use crate::analysis::segmentation::Centroids;
-use crate::store::{LedgerReader, PixelsOf, Registration, Side, View};
+use crate::store::{FOUND_BY_WELL, Found, LedgerError, LedgerReader, PixelsOf, Registration, Side, View};
 
 /// Memory for fields that were made ready for matching, in bytes.
 const FIELDS_MAX_BYTES: u64 = 12 << 20;
 /// Memory for results, in bytes; copies of a field ask for them again.
 const OUTCOMES_MAX_BYTES: u64 = 4 << 20;
+
+/// The word in reports for a registration that the points of the two fields alone gave.
+const FOUND_BY_POINTS: &str = "descriptors";
 
 /// What the tries of all planes share; cheap to clone.
 #[derive(Clone)]
@@ -102,8 +105,48 @@ impl Desk {
         result.insert("paired_by".into(), partner.pairing.by.name().into());
         result.extend(stage_figures(outcome.reference_from_moving.as_ref(), (&views.0, &views.1)));
         let is_accepted = outcome.reference_from_moving.is_some();
+        if is_accepted {
+            result.insert("found_by".into(), FOUND_BY_POINTS.into());
+        }
         let pairs = outcome.pairs.clone();
         Ok(Some(Registration { side, partner: partner.key, is_accepted, result, pairs }))
+    }
+
+    /// Looks for a field where its well says that it lies; what is told of it where it is there, but for how the two were
+    /// paired. A panic of the method is as if it were not.
+    pub(super) async fn find_near(
+        &self,
+        (moving, reference): (&PixelsOf, &PixelsOf),
+        views: (View, View),
+        expected: Expected,
+    ) -> Result<Option<Found>, StageError> {
+        let ready = (self.ready(moving, Weak::new()).await?, self.ready(reference, Weak::new()).await?);
+        let (Some(Ok(moving)), Some(Ok(reference))) = ready else { return Ok(None) };
+        let settings = Arc::clone(&self.settings);
+        let work = move || register_near((&moving, &reference), &views.1, &expected, &settings.method);
+        let outcome = match self.cpu.run(move |_| work()).await {
+            Err(JobError::Panicked(message)) => {
+                tracing::warn!(message, "a field could not be looked for where its well says that it lies");
+                return Ok(None);
+            }
+            other => other?,
+        };
+        let Outcome { reference_from_moving: Some(transform), mut result, pairs } = outcome else {
+            return Ok(None);
+        };
+        result.insert("found_by".into(), FOUND_BY_WELL.into());
+        result.extend(stage_figures(Some(&transform), (&views.0, &views.1)));
+        Ok(Some(Found { result, pairs }))
+    }
+
+    /// Reads from the ledger, beside the runtime's workers.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&LedgerReader) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, StageError> {
+        let reader = Arc::clone(&self.reader);
+        let read = move || read(&reader.lock().unwrap_or_else(PoisonError::into_inner));
+        self.io.run(move |_| read()).await?.map_err(StageError::fatal)
     }
 
     /// A panic of the method is the outcome of this pair alone.
@@ -133,12 +176,13 @@ impl Desk {
         key: &PixelsOf,
         at_hand: Weak<Centroids>,
     ) -> Result<Option<MaybeReady>, StageError> {
-        if let Some(ready) = self.fields.get(key) {
+        let key = *key;
+        if let Some(ready) = self.fields.get(&key) {
             return Ok(Some(Ok(ready)));
         }
         let centroids = match at_hand.upgrade() {
             Some(centroids) => centroids,
-            None => match self.centroids_in_ledger(*key).await? {
+            None => match self.read(move |reader| reader.centroids_of(&key)).await? {
                 Some(centroids) => Arc::new(centroids),
                 None => return Ok(None),
             },
@@ -148,15 +192,9 @@ impl Desk {
             other => other?.map(Arc::new).map_err(|error| error.to_string()),
         };
         if let Ok(ready) = &ready {
-            self.fields.insert(*key, Arc::clone(ready));
+            self.fields.insert(key, Arc::clone(ready));
         }
         Ok(Some(ready))
-    }
-
-    async fn centroids_in_ledger(&self, key: PixelsOf) -> Result<Option<Centroids>, StageError> {
-        let reader = Arc::clone(&self.reader);
-        let read = move || reader.lock().unwrap_or_else(PoisonError::into_inner).centroids_of(&key);
-        self.io.run(move |_| read()).await?.map_err(StageError::fatal)
     }
 }
 

@@ -8,10 +8,14 @@ use crate::analysis::segmentation::Centroids;
 use crate::store::{Identity, PixelsOf, RegistrablePlane, View};
 use crate::units::PlaneIndex;
 
+/// Names of plates, cycles and wells, by number.
+#[derive(Debug, Default)]
+pub(super) struct Names(HashMap<Box<str>, Name>);
+
 /// Every field that can be registered, by well.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
-    names: HashMap<Box<str>, Name>,
+    names: Names,
     by_well: HashMap<Option<Name>, BTreeMap<(i64, PlaneIndex), Waiting>>,
 }
 
@@ -39,7 +43,7 @@ impl Fields {
     /// Takes a field that the ledger holds.
     pub(super) fn load(&mut self, plane: RegistrablePlane) {
         let RegistrablePlane { root_id, key, identity, view } = plane;
-        let place = self.place(root_id, &identity, view);
+        let place = self.names.place(root_id, &identity, view);
         self.put(Waiting { key, place, centroids: Weak::new() });
     }
 
@@ -47,7 +51,7 @@ impl Fields {
     /// plane.
     pub(super) fn insert(&mut self, plane: RegistrablePlane, centroids: &Arc<Centroids>) -> Vec<Partner> {
         let RegistrablePlane { root_id, key, identity, view } = plane;
-        let place = self.place(root_id, &identity, view);
+        let place = self.names.place(root_id, &identity, view);
         let partners = self.partners(&place);
         self.put(Waiting { key, place, centroids: Arc::downgrade(centroids) });
         partners
@@ -81,8 +85,11 @@ impl Fields {
         partners.sort_unstable_by_key(|partner| partner.key);
         partners
     }
+}
 
-    fn place(&mut self, root_id: i64, identity: &Identity, view: View) -> Place {
+impl Names {
+    /// Where a field was taken.
+    pub(super) fn place(&mut self, root_id: i64, identity: &Identity, view: View) -> Place {
         let Identity { plate, cycle, well, t, .. } = identity;
         let [plate, cycle, well] =
             [plate, cycle, well].map(|name| name.as_deref().map(|name| self.name(name)));
@@ -90,10 +97,10 @@ impl Fields {
     }
 
     fn name(&mut self, text: &str) -> Name {
-        let next = Name(u32::try_from(self.names.len()).expect("fewer names than planes"));
-        match self.names.get(text) {
+        let next = Name(u32::try_from(self.0.len()).expect("fewer names than planes"));
+        match self.0.get(text) {
             Some(name) => *name,
-            None => *self.names.entry(text.into()).or_insert(next),
+            None => *self.0.entry(text.into()).or_insert(next),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::analysis::registration::{self, Field, Registration, Settings, pairs_to_bytes};
+use crate::analysis::registration::{self, Expected, Field, Registration, Settings, pairs_to_bytes};
 use crate::geometry::Affine;
 use crate::platform::meter::StopWatch;
 use crate::reports::fit_fields;
@@ -52,6 +52,19 @@ pub(super) fn register(
     }
 }
 
+/// Looks for the moving field where its well says that it lies.
+pub(super) fn register_near(
+    (moving, reference): (&Field, &Field),
+    reference_view: &View,
+    expected: &Expected,
+    method: &Settings,
+) -> Outcome {
+    match registration::register_near(moving, reference, expected, method, &mut StopWatch::default()) {
+        Ok(found) => registered(&found, reference_view),
+        Err(refusal) => Outcome::refused(refusal.to_string(), refusal.log10_chance()),
+    }
+}
+
 fn registered(found: &Registration, reference: &View) -> Outcome {
     let model = found.model;
     let mut result = map(json!({
@@ -81,8 +94,7 @@ pub(super) fn stage_figures(
     let stage_um = [to[0] - from[0], to[1] - from[1]];
     let mut figures = map(json!({ "stage_offset_um": stage_um }));
     if let Some((transform, um)) = reference_from_moving.zip(reference.pixel_size_um) {
-        let centre = |view: &View| [view.width, view.height].map(|n| (f64::from(n) - 1.0) / 2.0);
-        let (landed, middle) = (transform.apply(centre(moving)), centre(reference));
+        let (landed, middle) = (transform.apply(moving.centre_px()), reference.centre_px());
         let found_um = [(landed[0] - middle[0]) * um, (landed[1] - middle[1]) * um];
         let (deviation_um, axes) = stage_deviation(stage_um, found_um);
         figures.extend(map(json!({

@@ -2,23 +2,28 @@
 //! far, and waits in the ledger for those that come later.
 //!
 //! A pair is tried by whichever of its planes comes second here. Which planes pair follows from what they say of
-//! themselves, never from the order in which they come: see `pairing`.
+//! themselves, never from the order in which they come: see `pairing`. What a pair does not tell by itself, the other
+//! fields of its well may: see `wells`, which go over what stands in the ledger beside the line.
 
 mod desk;
 mod fields;
 mod matching;
 mod pairing;
+mod wells;
 
 use std::sync::Arc;
 
 use crate::actor::{CpuPool, IoPool, Stage, StageError, StageOutbox};
 use crate::analysis::registration;
 use crate::messages::{FileContext, HashedImage, Nuclei, RegisteredImage, VerifiedImage};
+use crate::stages::bookkeeping::Bookkeeping;
 use crate::stages::figures;
 use crate::store::{Identity, LedgerError, LedgerReader, PixelsOf, Registrable, RegistrablePlane, View};
 use crate::units::PlaneIndex;
 use desk::{Desk, Own};
 use fields::Fields;
+
+pub use wells::Wells;
 
 /// How fields are registered.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +51,11 @@ impl Registrar {
         let mut fields = Fields::default();
         reader.registrable_planes(|plane| fields.load(plane))?;
         Ok(Self { fields, desk: Desk::new(reader, (cpu, io), settings) })
+    }
+
+    /// What goes over the wells, with the same memory.
+    pub fn wells(&self, books: Bookkeeping) -> Wells {
+        Wells::new(self.desk.clone(), books)
     }
 }
 

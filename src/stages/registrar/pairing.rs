@@ -43,16 +43,23 @@ pub(super) struct Pairing {
 
 /// How `own` pairs with `other`, if it does; the same, with the sides exchanged, the other way round.
 pub(super) fn pairing(own: &Place, other: &Place) -> Option<Pairing> {
-    let is_one_experiment = same_plate(own, other)
-        && agree(own.cycle, other.cycle)
-        && agree(own.well, other.well)
-        && agree(own.t, other.t);
-    let side = side(&own.view, &other.view).filter(|_| is_one_experiment)?;
+    let side = side_of_pair(own, other)?;
     let by = match side {
         Side::Moving => paired_by(own, other),
         Side::Reference => paired_by(other, own),
     }?;
     Some(Pairing { side, by })
+}
+
+/// Which side `own` would be of a pair with `other`, as far as well, time and magnification tell, wherever the stage
+/// stood.
+pub(super) fn side_of_pair(own: &Place, other: &Place) -> Option<Side> {
+    side(&own.view, &other.view).filter(|_| is_one_well(own, other) && agree(own.t, other.t))
+}
+
+/// Whether two fields may be of one well of one plate in one cycle.
+pub(super) fn is_one_well(own: &Place, other: &Place) -> bool {
+    same_plate(own, other) && agree(own.cycle, other.cycle) && agree(own.well, other.well)
 }
 
 /// Reference pixels per moving pixel, where both sizes are known. Magnifications do not tell it: they know neither
@@ -90,12 +97,7 @@ fn side(own: &View, other: &View) -> Option<Side> {
 }
 
 fn paired_by(moving: &Place, reference: &Place) -> Option<PairedBy> {
-    let is_one_well = moving.well.is_some() && moving.well == reference.well;
-    // a position of exactly zero is what many writers put where they know none: the well, where it is known, says more
-    let is_placeholder = |place: &Place| is_one_well && place.view.stage_um == Some([0.0, 0.0]);
-    let stage = moving.view.stage_um.zip(reference.view.stage_um);
-    let stage = stage.filter(|_| !is_placeholder(moving) && !is_placeholder(reference));
-    match stage.zip(reference.view.pixel_size_um) {
+    match stage_of_pair(moving, reference).zip(reference.view.pixel_size_um) {
         Some(((moving_um, reference_um), pixel_size_um)) => {
             // the camera may be turned by a quarter: the longer side counts in both directions
             let side_um = f64::from(reference.view.height.max(reference.view.width)) * pixel_size_um;
@@ -103,8 +105,21 @@ fn paired_by(moving: &Place, reference: &Place) -> Option<PairedBy> {
                 |axis: usize| (moving_um[axis] - reference_um[axis]).abs() <= side_um / 2.0 + STAGE_MARGIN_UM;
             (is_inside(0) && is_inside(1)).then_some(PairedBy::Stage)
         }
-        None => is_one_well.then_some(PairedBy::Well),
+        None => names_one_well(moving, reference).then_some(PairedBy::Well),
     }
+}
+
+/// Where the stage stood for both, where it tells. A position of exactly zero is what many writers put where they know
+/// none: the well, where it is known, says more.
+pub(super) fn stage_of_pair(moving: &Place, reference: &Place) -> Option<([f64; 2], [f64; 2])> {
+    let is_placeholder =
+        |place: &Place| names_one_well(moving, reference) && place.view.stage_um == Some([0.0, 0.0]);
+    let stage = moving.view.stage_um.zip(reference.view.stage_um);
+    stage.filter(|_| !is_placeholder(moving) && !is_placeholder(reference))
+}
+
+fn names_one_well(moving: &Place, reference: &Place) -> bool {
+    moving.well.is_some() && moving.well == reference.well
 }
 
 impl PairedBy {
