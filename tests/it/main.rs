@@ -30,3 +30,4 @@ mod tidy;
 #[cfg(unix)]
 mod torture;
 mod verdicts;
+mod wells;
