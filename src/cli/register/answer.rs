@@ -74,7 +74,7 @@ impl Answer<'_> {
             ),
             format!("x' = {a:.6} x {b:+.6} y {tx:+.3}"),
             format!("y' = {c:.6} x {d:+.6} y {ty:+.3}"),
-            format!("by {}", why(fit)),
+            format!("optimizer: {}", why(fit)),
         ];
         for line in lines {
             writeln!(text, "{line}").expect("a string takes all text");
