@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
-use crate::actor::{IoPool, StageError};
+use crate::actor::{IoPool, StageCounters, StageError};
 use crate::messages::Ticket;
 use crate::paths::RelativePath;
 use crate::platform::filesystem;
@@ -37,6 +37,8 @@ pub struct Bookkeeping {
     failed_files: Arc<DashMap<(i64, RelativePath), u32>>,
 }
 
+/// How often who waits for an answer looks whether the ledger waits for space.
+const WAIT_LOOK: Duration = Duration::from_secs(1);
 /// Pause between two tries to write while there is no space.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -120,6 +122,17 @@ impl Bookkeeping {
     /// Whether the ledger waits for space now.
     pub fn ledger_waits(&self) -> bool {
         self.progress.ledger_waits.load(Ordering::Relaxed)
+    }
+
+    /// Waits for an answer of the ledger. One that waits for space is no hang of ours.
+    pub async fn patiently<T>(&self, counters: &StageCounters, answer: impl Future<Output = T>) -> T {
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer,
+                () = tokio::time::sleep(WAIT_LOOK) => if self.ledger_waits() { counters.progress() },
+            }
+        }
     }
 
     /// Notes where a file stands that is not taken up yet; nobody waits for it.

@@ -1,7 +1,6 @@
 //! Writes each plane into the ledger, with its report lines, in one transaction; and everything that was rejected.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -54,15 +53,7 @@ impl Stage for Reporter {
         };
         let (books, ticket, counters) = (self.books.clone(), image.ticket.clone(), out.counters().clone());
         out.send_when(image.ticket, async move {
-            let finished = books.finish_plane(&ticket, done);
-            tokio::pin!(finished);
-            loop {
-                tokio::select! {
-                    finished = &mut finished => return finished.map(|()| None),
-                    // a ledger that waits for space is no hang of ours
-                    () = tokio::time::sleep(WAIT_LOOK) => if books.ledger_waits() { counters.progress() },
-                }
-            }
+            books.patiently(&counters, books.finish_plane(&ticket, done)).await.map(|()| None)
         })
         .await
     }
@@ -76,9 +67,6 @@ fn blank_name(signal: Signal) -> Option<&'static str> {
         Signal::Structured => None,
     }
 }
-
-/// How often a waiting reporter looks whether the ledger waits for space.
-const WAIT_LOOK: Duration = Duration::from_secs(1);
 
 /// Rejections that may wait for their commit at once.
 const REJECTIONS_AT_ONCE: usize = 64;

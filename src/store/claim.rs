@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::rows::{Columns, FileRow, PlaneRow};
 use super::session::Session;
-use super::{groups, growth, planes as plane_rows, registrations};
+use super::{groups, growth, planes as plane_rows, registrations, wells};
 use crate::store::{
     Claimed, ClaimedPlane, FileClaim, FileExtension, FileState, FileTicket, Identity, LedgerError,
     PlaneClaim, PlaneState,
@@ -257,8 +257,15 @@ fn claim_known(
     let (state, attempts) = if keeps_results { (plane.state, plane.attempts) } else { (PlaneState::Todo, 0) };
     let is_moved = state == PlaneState::Done && identity != plane.identity;
     if (state, attempts, &identity, place) != (plane.state, plane.attempts, &plane.identity, plane.place) {
+        let is_of_another_well = well_of(&identity) != well_of(&plane.identity);
+        if is_of_another_well {
+            wells::mark(session, plane.id)?;
+        }
         (plane.state, plane.attempts, plane.identity, plane.place) = (state, attempts, identity, place);
         plane.save(session)?;
+        if is_of_another_well {
+            wells::mark(session, plane.id)?;
+        }
     }
     let previous_digest = plane.digest.filter(|_| state == PlaneState::Todo && !plane.is_reread);
     let claim = PlaneClaim { index: plane.index, state, attempts, previous_digest };
@@ -266,6 +273,11 @@ fn claim_known(
         moved.push(plane);
     }
     Ok(claim)
+}
+
+/// What tells one well from another.
+fn well_of(identity: &Identity) -> [&Option<String>; 4] {
+    [&identity.plate, &identity.run, &identity.cycle, &identity.well]
 }
 
 /// Forgets a plane that its container no longer names, or holds no samples for.

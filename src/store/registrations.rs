@@ -121,7 +121,7 @@ pub(super) fn record_by_well(session: &Session<'_>, found: &FoundByWell) -> Resu
         // of other pixels: a plane is about to be replaced, and its well is looked at again
         Some((false, ..)) => return Ok(()),
         Some((true, is_accepted, text)) => {
-            Some((is_accepted, serde_json::from_str::<Map<_, _>>(&text).unwrap_or_default()))
+            Some((is_accepted, wells::parsed::<Map<_, _>>("the registration", &text)?))
         }
         None => None,
     };

@@ -5,6 +5,7 @@
 //! follows from the fields alone, whatever came first and whatever was cut off in between.
 
 use rusqlite::params;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -111,9 +112,14 @@ pub fn is_found_by_well(result: &Map<String, Value>) -> bool {
 /// The word for it in reports.
 pub const FOUND_BY_WELL: &str = "well";
 
-/// Marks the well of a plane.
+/// Marks the well of a plane, as the plane stands now: the mark outlives the plane.
 pub(super) fn mark(session: &Session<'_>, plane_id: i64) -> Result<(), LedgerError> {
-    session.execute("INSERT INTO well_due (plane_id) VALUES (?1)", [plane_id])?;
+    session.execute(
+        "INSERT INTO well_due (lot) SELECT json_object('root', root.name, 'plate', plane.plate, 'run', plane.run, \
+         'cycle', plane.cycle, 'well', plane.well) \
+         FROM plane JOIN file ON file.id = file_id JOIN root ON root.id = root_id WHERE plane.id = ?1",
+        [plane_id],
+    )?;
     Ok(())
 }
 
@@ -147,20 +153,10 @@ impl LedgerReader {
         let Some(last) = last else { return Ok(None) };
         let mut lots = Vec::new();
         self.each(
-            "SELECT DISTINCT root.name, plane.plate, plane.run, plane.cycle, plane.well FROM well_due \
-             JOIN plane ON plane.id = plane_id JOIN file ON file.id = file_id JOIN root ON root.id = root_id",
-            |row| {
-                let mut column = Columns::new(row);
-                Ok(Lot {
-                    root: column.next()?,
-                    plate: column.next()?,
-                    run: column.next()?,
-                    cycle: column.next()?,
-                    well: column.next()?,
-                })
-            },
-            |lot| {
-                lots.push(lot);
+            "SELECT DISTINCT lot FROM well_due ORDER BY lot",
+            |row| row.get::<_, String>(0),
+            |text| {
+                lots.push(parsed("the marked well", &text)?);
                 Ok::<_, LedgerError>(())
             },
         )?;
@@ -180,34 +176,33 @@ impl LedgerReader {
         let key = params![file_id, index.t, index.p, index.z, index.c, digest];
         let rows = statement.query_map(key, |row| {
             let mut column = Columns::new(row);
-            Ok(KnownRegistration {
-                reference: PixelsOf {
-                    file_id: column.next()?,
-                    index: column.index()?,
-                    digest: column.next()?,
-                },
-                is_accepted: column.next()?,
-                // the writer put JSON there
-                result: serde_json::from_str(&column.next::<String>()?).unwrap_or_default(),
-            })
+            let (file_id, index, digest) = (column.next()?, column.index()?, column.next()?);
+            Ok((PixelsOf { file_id, index, digest }, column.next()?, column.next::<String>()?))
         })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let known = rows.map(|row| {
+            let (reference, is_accepted, text) = row?;
+            Ok(KnownRegistration { reference, is_accepted, result: parsed("the registration", &text)? })
+        });
+        known.collect()
     }
 
     /// Every well that has a transform, by root, plate, run, cycle and well of the fine fields, then of the overviews.
     pub fn wells(&self) -> Result<Vec<(WellKey, WellTransform)>, LedgerError> {
         let mut statement = self.connection.prepare_cached("SELECT key, transform FROM well")?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let mut wells = Vec::new();
+        let mut wells: Vec<(WellKey, _)> = Vec::new();
         for row in rows {
             let (key, transform): (String, String) = row?;
-            let parsed = serde_json::from_str(&key)
-                .and_then(|key: WellKey| Ok((key, serde_json::from_str::<WellTransform>(&transform)?)));
-            wells.push(parsed.map_err(|error| LedgerError::Damaged(format!("the well {key}: {error}")))?);
+            wells.push((parsed("the well", &key)?, parsed("the transform of a well", &transform)?));
         }
         wells.sort_by(|left, right| left.0.cmp(&right.0));
         Ok(wells)
     }
+}
+
+/// What the writer put down as JSON.
+pub(super) fn parsed<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, LedgerError> {
+    serde_json::from_str(text).map_err(|error| LedgerError::Damaged(format!("{what} {text}: {error}")))
 }
 
 #[cfg(test)]

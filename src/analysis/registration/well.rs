@@ -77,7 +77,8 @@ pub struct WellTransform {
     pub offset_um: [f64; 2],
     /// How far the plate was turned between the two, in degrees, from x towards y; `None` where the overviews do not tell.
     pub plate_rotation_deg: Option<f64>,
-    /// Rotation of the stage's axes in the overview's image in degrees, from x towards y.
+    /// Rotation of the stage's axes, as they lay to the plate when the fields were taken, in the overview's image in degrees,
+    /// from x towards y.
     pub stage_rotation_deg: f64,
     /// Whether the overview's image shows the stage in a mirror: then `y` is mirrored last.
     pub stage_mirrored: bool,

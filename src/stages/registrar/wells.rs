@@ -24,9 +24,11 @@ use crate::store::{
     RegistrablePlane, Side, View, WellKey, WellSettled, is_found_by_well,
 };
 
-/// How often is looked for wells that have changed, at least; and no more than this share of the time is spent on them.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Pause between two looks for wells that have changed: at least this, so many times the time that the last look took, and
+/// at most that.
+const PAUSE_MIN: Duration = Duration::from_secs(2);
 const PAUSE_BY_WORK: u32 = 20;
+const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// Share of the fine field that must lie in the overview for it to be looked for there.
 const OVERLAP_MIN: f64 = 0.25;
 /// Places, rotations and scales are rounded to these steps before a field is looked for, so that a transform that hardly
@@ -64,11 +66,8 @@ struct Due {
     standing: HashMap<WellKey, WellTransform>,
 }
 
-/// Fine fields and their overviews, by position, and what is known of each pair.
-struct Pairs {
-    pairs: Vec<(usize, usize)>,
-    known: HashMap<(usize, PixelsOf), KnownRegistration>,
-}
+/// What is known of fine fields, by position, in their overviews.
+type Known = HashMap<(usize, PixelsOf), KnownRegistration>;
 
 impl Wells {
     pub(super) fn new(desk: Desk, books: Bookkeeping) -> Self {
@@ -84,11 +83,11 @@ impl Wells {
         drain: CancellationToken,
         counters: Arc<StageCounters>,
     ) -> Result<(), StageError> {
-        let mut pause = LOOK_INTERVAL;
+        let mut pause = PAUSE_MIN;
         while drain.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
             let started = Instant::now();
             self.settle_all(&drain, &counters).await?;
-            pause = LOOK_INTERVAL.max(started.elapsed() * PAUSE_BY_WORK);
+            pause = (started.elapsed() * PAUSE_BY_WORK).clamp(PAUSE_MIN, PAUSE_MAX);
         }
         Ok(())
     }
@@ -106,62 +105,90 @@ impl Wells {
         let due = self.desk.read(|reader| reader.in_snapshot(Due::read)).await?;
         let Some(Due { last, wells, lots, standing }) = due else { return Ok(()) };
         for key in wells {
-            if drain.is_cancelled() {
-                return Ok(());
-            }
             let of = |lot: &Lot| lots.get(lot).cloned().unwrap_or_default();
             let (moving, reference) = (of(&key.moving), of(&key.reference));
             let before = standing.get(&key);
-            let settled = self.settle(key, moving, reference, counters).await?;
+            let settled = self.settle(key, (&moving, &reference), counters, drain).await?;
+            let Some(settled) = settled else { return Ok(()) };
             if !settled.found.is_empty() || settled.transform.as_ref() != before {
-                self.books.settle_well(settled).await?;
+                self.books.patiently(counters, self.books.settle_well(settled)).await?;
             }
         }
-        self.books.wells_settled(last).await
+        self.books.patiently(counters, self.books.wells_settled(last)).await
     }
 
-    /// Fits the transform of a well, and looks with it for the pairs that were not found by themselves.
+    /// Fits the transform of a well, and looks with it for the pairs that were not found by themselves; none when the drain
+    /// comes first.
     async fn settle(
         &self,
         key: WellKey,
-        moving: Vec<Member>,
-        reference: Vec<Member>,
-        counters: &Arc<StageCounters>,
-    ) -> Result<WellSettled, StageError> {
-        let (moving, reference) = (Arc::new(moving), Arc::new(reference));
-        let Pairs { pairs, mut known } = {
-            let (moving, reference) = (Arc::clone(&moving), Arc::clone(&reference));
-            self.desk.read(move |reader| Pairs::read(reader, &moving, &reference)).await?
-        };
-        let mut of_pair =
-            |(m, r): (usize, usize)| (&moving[m], &reference[r], known.remove(&(m, reference[r].key)));
-        let pairs: Vec<_> = pairs.into_iter().map(&mut of_pair).collect();
-        let fit = WellFit::new(&pairs.iter().filter_map(landing).collect::<Vec<_>>());
+        (moving, reference): (&[Member], &[Member]),
+        counters: &StageCounters,
+        drain: &CancellationToken,
+    ) -> Result<Option<WellSettled>, StageError> {
+        let mut known = self.known(moving).await?;
+        let landings = moving.iter().enumerate().flat_map(|(m, field)| {
+            let known = &known;
+            reference
+                .iter()
+                .filter_map(move |overview| landing(field, overview, known.get(&(m, overview.key))?))
+        });
+        let fit = WellFit::new(&landings.collect::<Vec<_>>());
         let mut found = Vec::new();
-        for (moving, reference, known) in &pairs {
-            counters.progress();
-            let is_by_well = known.as_ref().is_some_and(|known| is_found_by_well(&known.result));
-            if known.as_ref().is_some_and(|known| known.is_accepted) && !is_by_well {
-                continue;
-            }
-            let expected = fit.as_ref().and_then(|fit| expected(fit, &moving.place, &reference.place));
-            let near = match expected {
-                Some(expected) => {
-                    let views = (moving.place.view, reference.place.view);
-                    self.desk.find_near((&moving.key, &reference.key), views, expected).await?
+        for (m, field) in moving.iter().enumerate() {
+            // pairs are many where no well is named, and most of them are nowhere near one another
+            tokio::task::yield_now().await;
+            for overview in reference {
+                if side_of_pair(&field.place, &overview.place) != Some(Side::Moving) {
+                    continue;
                 }
-                None => None,
-            };
-            let near = near.map(|mut near| {
-                let by = pairing(&moving.place, &reference.place).map_or("offset", |pair| pair.by.name());
-                near.result.insert("paired_by".into(), by.into());
-                near
-            });
-            if near.is_some() || is_by_well {
-                found.push(FoundByWell { moving: moving.key, reference: reference.key, found: near });
+                if drain.is_cancelled() {
+                    return Ok(None);
+                }
+                counters.progress();
+                let known = known.remove(&(m, overview.key));
+                found.extend(self.look(fit.as_ref(), (field, overview), known).await?);
             }
         }
-        Ok(WellSettled { key, transform: fit.map(|fit| fit.transform), found })
+        Ok(Some(WellSettled { key, transform: fit.map(|fit| fit.transform), found }))
+    }
+
+    /// Looks for a field where the transform puts it, unless it was found by itself; none where nothing is to be said of it.
+    async fn look(
+        &self,
+        fit: Option<&WellFit>,
+        (moving, reference): (&Member, &Member),
+        known: Option<KnownRegistration>,
+    ) -> Result<Option<FoundByWell>, StageError> {
+        let is_by_well = known.as_ref().is_some_and(|known| is_found_by_well(&known.result));
+        if known.is_some_and(|known| known.is_accepted) && !is_by_well {
+            return Ok(None);
+        }
+        let mut near = None;
+        if let Some(expected) = fit.and_then(|fit| expected(fit, &moving.place, &reference.place)) {
+            let views = (moving.place.view, reference.place.view);
+            near = self.desk.find_near((&moving.key, &reference.key), views, expected).await?;
+        }
+        if let Some(near) = &mut near {
+            let by = pairing(&moving.place, &reference.place).map_or("offset", |pair| pair.by.name());
+            near.result.insert("paired_by".into(), by.into());
+        }
+        let is_news = near.is_some() || is_by_well;
+        Ok(is_news.then_some(FoundByWell { moving: moving.key, reference: reference.key, found: near }))
+    }
+
+    /// What is known of the pairs of these fields.
+    async fn known(&self, moving: &[Member]) -> Result<Known, StageError> {
+        let keys: Vec<PixelsOf> = moving.iter().map(|field| field.key).collect();
+        let read = move |reader: &LedgerReader| {
+            let mut found = Known::new();
+            for (m, key) in keys.iter().enumerate() {
+                let known = reader.registrations_of(key)?.into_iter();
+                found.extend(known.map(|known| ((m, known.reference), known)));
+            }
+            Ok(found)
+        };
+        self.desk.read(read).await
     }
 }
 
@@ -194,31 +221,19 @@ impl Due {
                 }
             }
         }
-        let standing = reader.wells()?.into_iter().collect();
+        let standing: HashMap<WellKey, WellTransform> = reader.wells()?.into_iter().collect();
+        // of lots that have no field any more, too
+        let is_touched = |key: &&WellKey| changed.contains(&key.moving) || changed.contains(&key.reference);
+        wells.extend(standing.keys().filter(is_touched).cloned());
         Ok(Some(Self { last, wells: wells.into_iter().collect(), lots, standing }))
     }
 }
 
-impl Pairs {
-    fn read(reader: &LedgerReader, moving: &[Member], reference: &[Member]) -> Result<Self, LedgerError> {
-        let mut found = Self { pairs: Vec::new(), known: HashMap::new() };
-        for (m, field) in moving.iter().enumerate() {
-            let n_before = found.pairs.len();
-            let is_pair = |other: &Member| side_of_pair(&field.place, &other.place) == Some(Side::Moving);
-            let partners = reference.iter().enumerate().filter(|(_, other)| is_pair(other));
-            found.pairs.extend(partners.map(|(r, _)| (m, r)));
-            if found.pairs.len() > n_before {
-                let known = reader.registrations_of(&field.key)?.into_iter();
-                found.known.extend(known.map(|known| ((m, known.reference), known)));
-            }
-        }
-        Ok(found)
-    }
-}
-
 /// What a pair that was found by its points says of where the stage stood.
-fn landing((moving, reference, known): &(&Member, &Member, Option<KnownRegistration>)) -> Option<Landing> {
-    let known = known.as_ref().filter(|known| known.is_accepted && !is_found_by_well(&known.result))?;
+fn landing(moving: &Member, reference: &Member, known: &KnownRegistration) -> Option<Landing> {
+    if !known.is_accepted || is_found_by_well(&known.result) {
+        return None;
+    }
     let stage_um = stage_of_pair(&moving.place, &reference.place)?;
     let views = (&moving.place.view, &reference.place.view);
     let pixel_sizes_um = (views.0.pixel_size_um?, views.1.pixel_size_um?);
@@ -242,13 +257,22 @@ fn expected(fit: &WellFit, moving: &Place, reference: &Place) -> Option<Expected
     let middle = reference.view.centre_px();
     let shift = [middle[0] + found_um[0] / um - x, middle[1] + found_um[1] / um - y];
     let reference_from_moving = Affine::from_parts(turn.linear(), shift);
-    let is_there = overlap(&reference_from_moving, &moving.view, &reference.view) >= OVERLAP_MIN;
+    let views = (&moving.view, &reference.view);
+    let is_there =
+        is_near(found_um, views, um) && overlap(&reference_from_moving, views.0, views.1) >= OVERLAP_MIN;
     is_there.then_some(Expected {
         reference_from_moving,
         radius_px: radius_um / um,
         rotation_tolerance_rad: ROTATION_TOLERANCE_RAD,
         scale_tolerance: SCALE_TOLERANCE,
     })
+}
+
+/// Whether a field may touch an overview at all, from how far the centres are apart.
+fn is_near([x, y]: [f64; 2], (moving, reference): (&View, &View), reference_um: f64) -> bool {
+    let half_diagonal = |view: &View| f64::from(view.width).hypot(f64::from(view.height)) / 2.0;
+    let moving_um = moving.pixel_size_um.unwrap_or(reference_um);
+    x.hypot(y) <= half_diagonal(moving) * moving_um + half_diagonal(reference) * reference_um
 }
 
 /// The share of a field that lies in an overview, by a grid of its places.

@@ -121,3 +121,16 @@ fn marks_stay_until_what_they_mark_is_settled() {
     scratch.take_through("b.tif", 1, &[5]);
     assert_eq!(scratch.reader().due_wells().unwrap(), None);
 }
+
+#[test]
+fn a_plane_that_goes_leaves_the_mark_of_its_well() {
+    let scratch = Scratch::new();
+    let ticket = scratch.claim("a.tif", 1, 2).ticket;
+    finish(&scratch, ticket, 1, vec![]);
+    wait(|reply| scratch.handle().wells_settled(i64::MAX, reply)).unwrap();
+    assert_eq!(scratch.reader().due_wells().unwrap(), None);
+    // the container is written anew, and names no plane any more
+    scratch.claim("a.tif", 2, 0);
+    let due = scratch.reader().due_wells().unwrap().unwrap();
+    assert_eq!(due.lots, [Lot { root: "root".into(), plate: None, run: None, cycle: None, well: None }]);
+}
