@@ -317,9 +317,14 @@ mod tests {
             assert_eq!((n("<circle"), n("<line")), (204, 91), "{off_px}");
             assert!(svg.contains("90 pairs") && svg.contains("between partners (lines are "), "{svg}");
             let height = values(&svg, "height")[0];
-            for (names, end) in [(["cx", "x1", "x2"], WIDTH - LEFT), (["cy", "y1", "y2"], height - BELOW)] {
-                let found: Vec<f64> = names.iter().flat_map(|name| values(&svg, name)).collect();
-                assert!(found.iter().all(|value| *value <= end), "{off_px}: {found:?}");
+            // the legend is drawn about the origin
+            let (field, _) = svg.split_once("<path").unwrap();
+            for (names, frame) in
+                [(["cx", "x1", "x2"], LEFT..=WIDTH - LEFT), (["cy", "y1", "y2"], TOP..=height - BELOW)]
+            {
+                let found: Vec<f64> = names.iter().flat_map(|name| values(field, name)).collect();
+                assert_eq!(found.len(), 200 + 2 * 90);
+                assert!(found.iter().all(|value| frame.contains(value)), "{off_px}: {found:?}");
             }
         }
         let times = |svg: &str| {
