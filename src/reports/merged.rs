@@ -1,7 +1,7 @@
 //! The table of merged cells: one row for each nucleus that two magnifications show, in the form of optical pooled
 //! screening (`tile, cell_0, i_0, j_0, site, cell_1, i_1, j_1, distance`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 
 use super::csv::CsvWriter;
@@ -39,10 +39,10 @@ pub(super) fn write<W: Write, E: From<LedgerError> + From<io::Error>>(
 ) -> Result<(), E> {
     csv.names(COLUMNS)?;
     for group in groups(reader.accepted_pairs()?) {
-        let mut planes = Planes::default();
+        let planes = Planes::of(reader, &group)?;
         let mut pairs = vec![];
         for pair in &group {
-            let Some(sides) = planes.take(reader, pair)? else { continue };
+            let Some(sides) = planes.numbers_of(pair) else { continue };
             let (nuclei, result) = reader.accepted_nuclei(pair)?;
             let transform = result.get("reference_from_moving").cloned().unwrap_or_default();
             // a line without its transform is not one that was accepted
@@ -64,13 +64,16 @@ pub(super) fn write<W: Write, E: From<LedgerError> + From<io::Error>>(
     Ok(())
 }
 
-/// Pairs by fields that are linked by a common plane at one cycle and time point; in the order of the first of each group.
+/// Pairs by fields that are linked by a common plane at one cycle and time point; the groups in the order of the first pair
+/// of each, and the pairs of each in the order given.
 fn groups(pairs: Vec<AcceptedPair>) -> Vec<Vec<AcceptedPair>> {
     let mut group_of: HashMap<(i64, (Option<String>, i64)), usize> = HashMap::new();
-    let mut groups: Vec<Vec<AcceptedPair>> = vec![];
-    for pair in pairs {
-        let keys = [pair.moving, pair.reference].map(|plane| (plane, pair.shot.clone()));
-        let mut own: Vec<usize> = keys.iter().filter_map(|key| group_of.get(key).copied()).collect();
+    // of each group the positions of its pairs
+    let mut groups: Vec<Vec<usize>> = vec![];
+    let keys = |pair: &AcceptedPair| [pair.moving, pair.reference].map(|plane| (plane, pair.shot.clone()));
+    for (position, pair) in pairs.iter().enumerate() {
+        let keys_of_pair = keys(pair);
+        let mut own: Vec<usize> = keys_of_pair.iter().filter_map(|key| group_of.get(key).copied()).collect();
         own.sort_unstable();
         own.dedup();
         let target = own.first().copied().unwrap_or_else(|| {
@@ -79,44 +82,42 @@ fn groups(pairs: Vec<AcceptedPair>) -> Vec<Vec<AcceptedPair>> {
         });
         for gone in own.into_iter().skip(1) {
             let moved = std::mem::take(&mut groups[gone]);
-            for pair in &moved {
-                for plane in [pair.moving, pair.reference] {
-                    group_of.insert((plane, pair.shot.clone()), target);
-                }
-            }
+            group_of
+                .extend(moved.iter().flat_map(|&position| keys(&pairs[position])).map(|key| (key, target)));
             groups[target].extend(moved);
         }
-        group_of.extend(keys.map(|key| (key, target)));
-        groups[target].push(pair);
+        group_of.extend(keys_of_pair.map(|key| (key, target)));
+        groups[target].push(position);
     }
     groups.retain(|group| !group.is_empty());
-    groups
+    // those of joined groups stand behind one another
+    groups.iter_mut().for_each(|group| group.sort_unstable());
+    let in_order = |group: Vec<usize>| group.into_iter().map(|position| pairs[position].clone()).collect();
+    groups.into_iter().map(in_order).collect()
 }
 
-/// The planes of a group, by numbers of their own.
-#[derive(Default)]
+/// The planes of a group, by numbers of their own: in the order of their files.
 struct Planes {
     numbers: HashMap<i64, u32>,
     sides: Vec<AcceptedSide>,
 }
 
 impl Planes {
-    /// The numbers of both planes of a pair; none where the nuclei of one are not known.
-    fn take(&mut self, reader: &LedgerReader, pair: &AcceptedPair) -> Result<Option<[u32; 2]>, LedgerError> {
-        let mut numbers = [0; 2];
-        for (number, plane_id) in numbers.iter_mut().zip([pair.moving, pair.reference]) {
-            *number = match self.numbers.get(&plane_id) {
-                Some(known) => *known,
-                None => {
-                    let Some(side) = reader.accepted_side(plane_id)? else { return Ok(None) };
-                    let next = u32::try_from(self.sides.len()).expect("fewer planes than a ledger holds");
-                    self.sides.push(side);
-                    self.numbers.insert(plane_id, next);
-                    next
-                }
-            };
+    /// Those whose nuclei are known.
+    fn of(reader: &LedgerReader, group: &[AcceptedPair]) -> Result<Self, LedgerError> {
+        let ids: BTreeSet<i64> = group.iter().flat_map(|pair| [pair.moving, pair.reference]).collect();
+        let mut sides = vec![];
+        for id in ids {
+            sides.extend(reader.accepted_side(id)?.map(|side| (id, side)));
         }
-        Ok(Some(numbers))
+        sides.sort_by(|(_, a), (_, b)| (&a.root, &a.path, a.index).cmp(&(&b.root, &b.path, b.index)));
+        let (ids, sides): (Vec<i64>, Vec<AcceptedSide>) = sides.into_iter().unzip();
+        Ok(Self { numbers: ids.into_iter().zip(0..).collect(), sides })
+    }
+
+    /// The numbers of both planes of a pair; none where the nuclei of one are not known.
+    fn numbers_of(&self, pair: &AcceptedPair) -> Option<[u32; 2]> {
+        Some([*self.numbers.get(&pair.moving)?, *self.numbers.get(&pair.reference)?])
     }
 
     fn write_row<W: Write>(
@@ -145,5 +146,25 @@ impl Planes {
         }
         csv.number(format_args!("{:.4}", pair.distance_px))?;
         csv.end_row()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair((moving, reference): (i64, i64)) -> AcceptedPair {
+        AcceptedPair { moving, reference, shot: (None, 0), digests: [[0; 32]; 2] }
+    }
+
+    #[test]
+    fn groups_that_a_later_pair_joins_keep_the_order_of_files() {
+        let pairs = [(1, 10), (2, 11), (3, 12), (4, 10), (5, 11), (5, 10), (6, 12)];
+        let found = groups(pairs.map(pair).to_vec());
+        let first = [(1, 10), (2, 11), (4, 10), (5, 11), (5, 10)];
+        assert_eq!(found, [first.map(pair).to_vec(), [(3, 12), (6, 12)].map(pair).to_vec()]);
+        // another cycle stays apart
+        let other = AcceptedPair { shot: (Some("2".to_owned()), 0), ..pair((1, 11)) };
+        assert_eq!(groups(vec![pair((1, 10)), pair((2, 11)), other]).len(), 3);
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::csv::CsvWriter;
-use super::pictures::{PictureError, Pictures};
+use super::pictures::Pictures;
 use super::replace::Replacement;
 use super::wells::{self, Wells};
 use super::{merged, registrations};
@@ -81,13 +81,13 @@ impl CurrentTables {
         Self { pictures: Some(Arc::new(Pictures::new(folder.into()))), ..self }
     }
 
-    /// Writes every table from one state of the ledger.
+    /// Writes every table from one state of the ledger, then the pictures; one that cannot be written is a warning.
     ///
     /// # Errors
     /// When the ledger cannot be read or a table not be written; tables not yet replaced stay as they were.
     pub fn refresh(&self, reader: &LedgerReader) -> Result<(), TableError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        reader.in_snapshot(|reader| {
+        let shown = reader.in_snapshot(|reader| {
             let is_root_shown = reader.root_names()?.len() > 1;
             let shown = Shown { is_root_shown };
             self.replace("duplicate_groups.json", |out| write_groups(reader, out, shown))?;
@@ -100,12 +100,12 @@ impl CurrentTables {
             self.replace("wells.csv", |out| {
                 Ok(wells::write(&mut CsvWriter::new(out), &known, is_root_shown)?)
             })?;
-            let Some(pictures) = &self.pictures else { return Ok(()) };
-            pictures.refresh(reader, |side| shown.file(&side.root, &side.path)).map_err(|error| match error {
-                PictureError::Ledger(error) => TableError::Ledger(error),
-                PictureError::Io { path, source } => TableError::Io { path, source },
-            })
-        })
+            Ok::<_, TableError>(shown)
+        })?;
+        if let Some(pictures) = &self.pictures {
+            pictures.refresh(reader, |side| shown.file(&side.root, &side.path));
+        }
+        Ok(())
     }
 
     fn replace(

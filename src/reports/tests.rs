@@ -8,6 +8,7 @@ use std::time::Duration;
 
 #[cfg(unix)]
 mod faults;
+mod found;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value};
