@@ -3,13 +3,17 @@
 //!
 //! A field whose centre the stage put at `m` is found, in an overview whose centre the stage put at `r`, at
 //!
-//!     f = C (T(m) - r),    T(m) = T m + t
+//! ```text
+//! f = C (T(m) - r),    T(m) = T m + t
+//! ```
 //!
 //! along the axes of the overview's image: `T` takes the stage of the one acquisition to that of the other (a plate put
 //! back a little turned and shifted), `C` the stage to the image (how the camera stands, a mirror included). Written for
 //! complex numbers, with `f` conjugate where the camera sees the stage in a mirror, this is linear:
 //!
-//!     f = a (m - r) + d (r - middle) + b,    a = C T,  d = C T - C.
+//! ```text
+//! f = a (m - r) + d (r - middle) + b,    a = C T,  d = C T - C
+//! ```
 //!
 //! Only overviews at several places tell `d`; that plates are put back nearly straight holds it near zero elsewhere.
 
