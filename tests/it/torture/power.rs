@@ -14,7 +14,7 @@ use scopewatch::store::LedgerReader;
 use super::Trial;
 use super::instruments::LASTING;
 use super::shim::{Change, Shim, What, read_changes};
-use super::world::World;
+use super::world::{STREAMS, World};
 use crate::support::output;
 
 /// A disk may write this many bytes and not the next ones.
@@ -194,19 +194,12 @@ fn go_on(world: &World, disk: &Disk, replay: &str) {
     disk.write(&out);
     let ended = output(&mut world.scan_command());
     assert!(ended.status.success(), "{replay}: {}", String::from_utf8_lossy(&ended.stderr));
-    for stream in ["files", "planes"] {
+    for stream in STREAMS {
         let path = out.join(format!("reports/{stream}.jsonl"));
         let text = fs::read(&path).unwrap();
         let sure = disk.sure.get(&path).map_or(&[][..], Vec::as_slice);
         assert!(text.starts_with(sure), "{replay}: {stream}: lines that were synced are gone");
-        let lines = world.sandbox.lines(stream);
-        let seqs: Vec<_> = lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
-        assert_eq!(seqs, (1..=lines.len() as u64).collect::<Vec<_>>(), "{replay}: {stream}");
-        let mut said = BTreeSet::new();
-        for line in &lines {
-            let key = format!("{} {} {}", line["file"], line["version"], line["plane"]);
-            assert!(said.insert(key), "{replay}: {stream}: said twice: {line}");
-        }
+        let lines = world.lines_said_once(stream, replay);
         let files: BTreeSet<_> = lines.iter().map(|line| line["file"].as_str().unwrap()).collect();
         let missing: Vec<_> = world.names().filter(|name| !files.contains(name)).collect();
         assert!(missing.is_empty(), "{replay}: {stream}: nothing is said of {missing:?}");

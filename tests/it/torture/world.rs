@@ -32,7 +32,7 @@ pub(super) struct World {
 }
 
 /// The streams of which each line says one thing that may be said once.
-const STREAMS: [&str; 2] = ["files", "planes"];
+pub(super) const STREAMS: [&str; 2] = ["files", "planes"];
 
 impl World {
     pub(super) fn new(trial: &Trial) -> Self {
@@ -219,17 +219,7 @@ impl World {
             assert_eq!(followed.n_taken_back, 0, "{stream}: bytes were taken back");
             assert!(followed.bytes == fs::read(path).unwrap(), "{stream}: a follower saw something else");
         }
-        for stream in STREAMS {
-            let lines = self.sandbox.lines(stream);
-            let seqs: Vec<_> = lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
-            assert_eq!(seqs, (1..=lines.len() as u64).collect::<Vec<_>>(), "{stream}");
-            let mut said = BTreeSet::new();
-            for line in &lines {
-                let key = format!("{} {} {}", line["file"], line["version"], line["plane"]);
-                assert!(said.insert(key), "{stream}: said twice: {line}");
-            }
-        }
-        let lines = self.sandbox.lines("files");
+        let [lines, _] = STREAMS.map(|stream| self.lines_said_once(stream, "at the end"));
         let mut outcomes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for line in &lines {
             let (file, outcome) = (line["file"].as_str().unwrap(), line["outcome"].as_str().unwrap());
@@ -250,6 +240,19 @@ impl World {
         }
         assert!(outcomes.is_empty(), "reported, but never dropped: {outcomes:?}");
         lines.len()
+    }
+
+    /// The lines of a stream, which are numbered without a gap, and none of which is said twice.
+    pub(super) fn lines_said_once(&self, stream: &str, when: &str) -> Vec<Value> {
+        let lines = self.sandbox.lines(stream);
+        let seqs: Vec<_> = lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
+        assert_eq!(seqs, (1..=lines.len() as u64).collect::<Vec<_>>(), "{when}: {stream}");
+        let mut said = BTreeSet::new();
+        for line in &lines {
+            let key = format!("{} {} {}", line["file"], line["version"], line["plane"]);
+            assert!(said.insert(key), "{when}: {stream}: said twice: {line}");
+        }
+        lines
     }
 
     /// The same pixels, and the same groups, as of a scan that nobody disturbed.
