@@ -99,6 +99,15 @@ impl LedgerReader {
         Ok(())
     }
 
+    /// The digests with which this version of the method has verified a digest and found it to be something.
+    pub fn verified_with(&self, version: u32, digest: &PixelDigest) -> Result<Vec<PixelDigest>, LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT b FROM edge WHERE a = ?1 AND version = ?2 UNION ALL SELECT a FROM edge WHERE b = ?1 AND version = ?2",
+        )?;
+        let others = statement.query_map(params![digest, version], |row| row.get(0))?;
+        Ok(others.collect::<Result<_, _>>()?)
+    }
+
     /// Where a file is.
     pub fn file_location(&self, file_id: i64) -> Result<Option<FileLocation>, LedgerError> {
         self.location("WHERE id = ?1", [file_id])

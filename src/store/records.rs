@@ -264,7 +264,7 @@ pub struct Edge {
 impl Edge {
     /// Takes an earlier edge between two digests back: it is no longer looked at.
     pub fn taken_back(one: PixelDigest, other: PixelDigest) -> Self {
-        Self::unseen([one, other], Relation::Distinct, "both have nearer look-alikes".to_owned())
+        Self::unseen([one, other], Relation::Distinct, "not looked at any more".to_owned())
     }
 
     /// What is said of two digests whose planes were not compared: without evidence, of no version of the method.

@@ -59,7 +59,7 @@ impl CandidateIndex {
         self.segments.is_empty()
     }
 
-    /// Adds a code; each `id` once. Blank planes do not belong here.
+    /// Adds a code; each `id` once, until it is taken out. Blank planes do not belong here.
     pub fn insert(&mut self, id: u32, code: Code256) {
         match self.segments.last_mut() {
             Some(segment) if segment.ids.len() < SEGMENT_CODES => segment.insert(id, code),
@@ -69,6 +69,25 @@ impl CandidateIndex {
                 self.segments.push(segment);
             }
         }
+    }
+
+    /// Takes the code of `id` out, and puts the last one in its place. Whether it was there.
+    pub fn remove(&mut self, id: u32) -> bool {
+        let find = |segment: &Segment| segment.ids.iter().position(|other| *other == id);
+        let mut numbered = self.segments.iter().enumerate();
+        let Some((number, place)) = numbered.find_map(|(number, segment)| Some((number, find(segment)?)))
+        else {
+            return false;
+        };
+        let last = self.segments.last_mut().expect("one holds the code");
+        let (moved, code) = last.pop();
+        if last.ids.is_empty() {
+            self.segments.pop();
+        }
+        if moved != id {
+            self.segments[number].set(place, moved, code);
+        }
+        true
     }
 
     /// All planes whose code, turned in one of the eight ways and perhaps inverted, differs from `code` in at most
@@ -82,7 +101,7 @@ impl CandidateIndex {
             let search = if self.is_portable { near_portable } else { near };
             search(&segment.lanes, &bound, &mut places);
             for &place in &places {
-                // the last lanes may be empty
+                // the last lanes may hold nothing, or what was taken out
                 let Some(&id) = segment.ids.get(place as usize) else { break };
                 let (distance, orientation, is_inverted) = nearest(&segment.words(place as usize), &queries);
                 if distance <= distance_max {
@@ -105,14 +124,29 @@ impl Segment {
     }
 
     fn insert(&mut self, id: u32, code: Code256) {
-        let lane = self.ids.len() % N_LANES;
-        if lane == 0 {
+        let place = self.ids.len();
+        if place.is_multiple_of(N_LANES) {
             self.lanes.push(Lanes::EMPTY);
         }
-        let [words @ .., rest] = code.by_parity();
-        self.lanes.last_mut().expect("one was pushed for the first lane").set(lane, words);
-        self.rests.push(rest);
+        self.rests.push(0);
         self.ids.push(id);
+        self.set(place, id, code.by_parity());
+    }
+
+    fn set(&mut self, place: usize, id: u32, [words @ .., rest]: [u64; 4]) {
+        self.lanes[place / N_LANES].set(place % N_LANES, words);
+        self.rests[place] = rest;
+        self.ids[place] = id;
+    }
+
+    /// Takes the last code out: whose it is, and its bits sorted by parity.
+    fn pop(&mut self) -> (u32, [u64; 4]) {
+        let place = self.ids.len() - 1;
+        let last = (self.ids[place], self.words(place));
+        self.ids.truncate(place);
+        self.rests.truncate(place);
+        self.lanes.truncate(place.div_ceil(N_LANES));
+        last
     }
 
     /// A code, its bits sorted by parity.
@@ -200,9 +234,19 @@ mod tests {
         let expected = plainly_within(codes, query, distance_max);
         for mut index in [CandidateIndex::new(), CandidateIndex::new_portable()] {
             assert!(index.is_empty());
+            // some that do not stay
+            let n_guests = codes.len().min(100) as u32;
+            let guest = |number: u32| u32::MAX - 7 * number;
+            (0..n_guests / 2).for_each(|number| index.insert(guest(number), *query));
             codes.iter().for_each(|(id, code)| index.insert(*id, *code));
+            (n_guests / 2..n_guests).for_each(|number| index.insert(guest(number), *query));
+            (0..n_guests).for_each(|number| assert!(index.remove(guest(number))));
+            assert!(!index.remove(guest(0)), "it is gone");
             assert_eq!(index.len(), codes.len());
             assert_eq!(index.within(query, distance_max), expected);
+            codes.iter().rev().take(1000).for_each(|(id, _)| assert!(index.remove(*id)));
+            assert_eq!(index.len(), codes.len().saturating_sub(1000));
+            assert!(codes.len() > 1000 || index.is_empty());
         }
         expected
     }

@@ -8,7 +8,7 @@ use super::known::{KnownPlanes, Met, Taken};
 use super::originals::Originals;
 use crate::actor::{StageCounters, StageError};
 use crate::analysis::hashing::{PixelDigest, PlaneFeatures};
-use crate::messages::VerifiedImage;
+use crate::messages::{HashedImage, VerifiedImage};
 use crate::store::{Edge, LedgerError};
 
 /// Pairs whose verdicts are written down together.
@@ -25,6 +25,16 @@ impl Desk {
     /// What is known, alone with it.
     pub(super) fn known(&self) -> std::sync::MutexGuard<'_, KnownPlanes> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pixels with which the ledger says what those of a plane are, where these are not known: they may have been here
+    /// before.
+    pub(super) fn verified_before(&self, image: &HashedImage) -> Result<Vec<PixelDigest>, LedgerError> {
+        let is_known = !self.known().of_digest(&image.digest).is_empty();
+        if is_known || image.features.is_blank() {
+            return Ok(Vec::new());
+        }
+        self.originals.verified_with(&image.digest)
     }
 
     /// Verifies what is to be verified for a plane. What was put off of its container comes first and is written down at
@@ -45,7 +55,12 @@ impl Desk {
             }
         }
         self.verify_portion(own, portion, &counters).await?;
-        image.edges = self.verify_pairs(own, &met, &counters).await?;
+        let edges = self.verify_pairs(own, &met, &counters).await?;
+        // those of others stand whatever becomes of the plane: nobody would ask for them again
+        let digest = image.image.digest.0;
+        let (own, others) = edges.into_iter().partition(|edge| [edge.a, edge.b].contains(&digest));
+        self.save(others, &counters).await?;
+        image.edges = own;
         Ok(image)
     }
 
@@ -68,6 +83,10 @@ impl Desk {
         counters: &Arc<StageCounters>,
     ) -> Result<(), StageError> {
         let edges = self.verify_pairs(own, &met, counters).await?;
+        self.save(edges, counters).await
+    }
+
+    async fn save(&self, edges: Vec<Edge>, counters: &Arc<StageCounters>) -> Result<(), StageError> {
         if edges.is_empty() {
             return Ok(());
         }
@@ -86,15 +105,14 @@ impl Desk {
         met: &Met,
         counters: &Arc<StageCounters>,
     ) -> Result<Vec<Edge>, StageError> {
-        let (mut edges, put_off) = self.originals.verify_all(own, &met.pairs, counters).await?;
+        let (mut edges, unseen) = self.originals.verify_all(own, &met.pairs, counters).await?;
         let mut known = self.known();
         // whoever pushed a pair out meanwhile has taken it back
-        edges.retain(|edge| known.is_wanted(&PixelDigest(edge.a), &PixelDigest(edge.b)));
-        let unread = edges.iter().filter(|edge| edge.version == 0);
-        let unread = unread.map(|edge| [edge.a, edge.b].map(PixelDigest));
-        unread.chain(put_off).for_each(|[a, b]| known.forget_verified(&a, &b));
-        drop(known);
-        edges.splice(0..0, met.pushed_out.iter().map(|[a, b]| Edge::taken_back(a.0, b.0)));
+        edges.retain(|edge| known.is_wanted([&PixelDigest(edge.a), &PixelDigest(edge.b)]));
+        // and what was asked again since stands
+        let pushed_out = met.pushed_out.iter().filter(|[a, b]| !known.is_wanted([a, b]));
+        edges.splice(0..0, pushed_out.map(|[a, b]| Edge::taken_back(a.0, b.0)));
+        unseen.into_iter().for_each(|asked| known.forget_asked(asked));
         Ok(edges)
     }
 }
@@ -110,13 +128,13 @@ mod tests {
     use crate::analysis::identity::PlateIdentity;
     use crate::formats::tiff::{WriteOptions, encode};
     use crate::formats::{self, Limits, Plane, Samples};
-    use crate::messages::{FileContext, HashedImage, InWork, Nuclei};
+    use crate::messages::{FileContext, InWork, Nuclei};
     use crate::paths::{RelativePath, Root};
     use crate::stages::verifier::Means;
     use crate::stages::verifier::VerifierTally;
     use crate::stages::verifier::known::{Known, Looks};
     use crate::store::test_support::{Scratch, stat};
-    use crate::store::{FileTicket, Identity, Place};
+    use crate::store::{FileTicket, Identity, Place, Stream};
     use crate::units::{PlaneIndex, SampleType};
 
     /// A plane at hand that looks like nothing.
@@ -178,14 +196,33 @@ mod tests {
         let desk = Desk { originals, known: Arc::new(Mutex::new(known)) };
         let taken = Taken { met: Met::default(), put_off: put_off.to_vec() };
         let own = image(scratch.claim("own.tif", 1, 1).ticket);
-        let verified = desk.verify(own, taken, StageCounters::alone("verifier")).await.unwrap();
+        let verified = desk.clone().verify(own, taken, StageCounters::alone("verifier")).await.unwrap();
         assert!(verified.edges.is_empty());
-        let mut relations = Vec::new();
-        let visit = |pair: crate::store::PairListing| {
-            relations.push((pair.a.path, pair.b.path, pair.relation));
-            Ok::<_, LedgerError>(())
+        let relations = || {
+            let mut relations = Vec::new();
+            let visit = |pair: crate::store::PairListing| {
+                relations.push((pair.a.path, pair.b.path, pair.relation));
+                Ok::<_, LedgerError>(())
+            };
+            scratch.reader().each_pair(visit).unwrap();
+            relations
         };
-        scratch.reader().each_pair(visit).unwrap();
-        assert_eq!(relations, [(RelativePath::new("a.tif"), RelativePath::new("b.tif"), "uncertain")]);
+        let expected = [(RelativePath::new("a.tif"), RelativePath::new("b.tif"), "uncertain")];
+        assert_eq!(relations(), expected);
+
+        // pushed out and asked again in one step, and those of others are not the plane's to carry
+        let mut met = Met { pushed_out: vec![put_off], ..Met::default() };
+        desk.known().meet(&put_off[0], false, &mut met);
+        assert_eq!(met.pairs.len(), 1, "what could not be read is asked again");
+        let taken = Taken { met, put_off: Vec::new() };
+        let own = image(scratch.claim("own.tif", 1, 1).ticket);
+        let verified = desk.clone().verify(own, taken, StageCounters::alone("verifier")).await.unwrap();
+        assert!(verified.edges.is_empty());
+        assert_eq!(relations(), expected);
+        assert_eq!(scratch.brief(Stream::Duplicates, &["event"]), ["flagged"]);
+        let taken = Taken { met: Met { pushed_out: vec![put_off], ..Met::default() }, put_off: Vec::new() };
+        let own = image(scratch.claim("own.tif", 1, 1).ticket);
+        desk.verify(own, taken, StageCounters::alone("verifier")).await.unwrap();
+        assert_eq!(relations(), []);
     }
 }

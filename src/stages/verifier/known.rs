@@ -6,6 +6,10 @@
 //! stand follow from the planes that are there, and no plane has more than a bounded number of them. Where a class goes, or
 //! becomes an expected repeat, those behind it move up and are compared then. Neighbours in a series that may be stuck are
 //! always compared.
+//!
+//! A class that is left by its last plane, which is another one now, is taken out, and its number is used again: files that
+//! are written anew for days take no more memory than those that stand. What was found of it stays in the ledger, and is
+//! noted again should its pixels come back. Planes that only the ledger drops stay until the next start.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -30,9 +34,23 @@ struct Class {
     planes: Vec<Known>,
     /// The look-alikes that are nearest; none where nobody has looked since the start, or since one of a full list went.
     nearest: Option<Nearest>,
+    /// The classes with which it was verified or is being verified; each of these has this one, too.
+    verified: Vec<Verified>,
+}
+
+/// That a class was verified with another one, or is being verified.
+#[derive(Clone, Copy)]
+struct Verified {
+    with: u32,
+    /// The number under which that was asked.
+    number: u32,
 }
 
 impl Class {
+    fn new(digest: PixelDigest) -> Self {
+        Self { digest, looks: None, planes: Vec::new(), nearest: None, verified: Vec::new() }
+    }
+
     fn pixels(&self) -> Pixels {
         Pixels { digest: self.digest, places: self.planes.iter().map(|known| known.place).collect() }
     }
@@ -55,6 +73,13 @@ pub(super) struct Known {
 
 /// Two classes that look alike.
 pub(super) type Pair = [Pixels; 2];
+
+/// Two classes that are to be verified.
+pub(super) struct Asked {
+    pub(super) pair: Pair,
+    /// One that is asked again has another one.
+    number: u32,
+}
 
 /// Planes of equal pixels.
 #[derive(Clone)]
@@ -84,7 +109,7 @@ impl Looks {
 #[derive(Default)]
 pub(super) struct Met {
     /// To be verified.
-    pub(super) pairs: Vec<Pair>,
+    pub(super) pairs: Vec<Asked>,
     /// Verified before, and to be taken back: nearer ones have come.
     pub(super) pushed_out: Vec<[PixelDigest; 2]>,
 }
@@ -122,15 +147,17 @@ struct Seen {
 #[derive(Default)]
 pub(super) struct KnownPlanes {
     classes: Vec<Class>,
+    /// Numbers of classes that were taken out.
+    free: Vec<u32>,
     by_digest: HashMap<DigestKey, u32>,
     /// The class of each plane.
     by_place: HashMap<(i64, PlaneIndex), u32>,
     codes: CandidateIndex,
     parts: PartIndex,
-    /// Pairs of classes, the lower number first, that were verified or are being verified.
-    verified: HashSet<(u32, u32)>,
     /// Containers that grew when their planes were done: pairs with these are put off until they are complete.
     growing: HashSet<i64>,
+    /// How often a pair was asked; begins anew after the largest number.
+    n_asked: u32,
     /// Numbers for containers that are not in the ledger as they are now: these are below 0, the ledger's above.
     n_unnumbered: i64,
 }
@@ -145,17 +172,13 @@ impl KnownPlanes {
 
     /// The planes with these pixels.
     pub(super) fn of_digest(&self, digest: &PixelDigest) -> &[Known] {
-        self.by_digest.get(&key_of(digest)).map_or(&[], |class| &self.classes[*class as usize].planes)
+        self.class_of(digest).map_or(&[], |class| &self.classes[class as usize].planes)
     }
 
     /// Makes a plane known, in place of what it was before. `looks` find its look-alikes; without them they are not
     /// looked for.
     pub(super) fn add(&mut self, digest: PixelDigest, known: Known, looks: Option<Looks>) {
-        let n_classes = u32::try_from(self.classes.len()).expect("fewer classes than memory holds");
-        let class = *self.by_digest.entry(key_of(&digest)).or_insert(n_classes);
-        if class == n_classes {
-            self.classes.push(Class { digest, looks: None, planes: Vec::new(), nearest: None });
-        }
+        let class = self.class_of(&digest).unwrap_or_else(|| self.begin_class(digest));
         let known_looks = &mut self.classes[class as usize].looks;
         if let Some(looks) = looks
             && known_looks.is_none()
@@ -166,10 +189,47 @@ impl KnownPlanes {
         }
         self.forget(&known.place);
         self.by_place.insert(key_at(&known.place), class);
-        self.classes[class as usize].planes.push(known);
+        let planes = &mut self.classes[class as usize].planes;
+        if planes.is_empty() {
+            // most have one for ever
+            planes.reserve_exact(1);
+        }
+        planes.push(known);
     }
 
-    /// Forgets what a plane was.
+    fn class_of(&self, digest: &PixelDigest) -> Option<u32> {
+        self.by_digest.get(&key_of(digest)).copied()
+    }
+
+    /// A class without planes as yet.
+    fn begin_class(&mut self, digest: PixelDigest) -> u32 {
+        let class = if let Some(free) = self.free.pop() {
+            self.classes[free as usize] = Class::new(digest);
+            free
+        } else {
+            self.classes.push(Class::new(digest));
+            u32::try_from(self.classes.len() - 1).expect("fewer classes than memory holds")
+        };
+        self.by_digest.insert(key_of(&digest), class);
+        class
+    }
+
+    /// Takes out a class without planes, of which the others have been told.
+    fn take_out(&mut self, class: u32) {
+        while let Some(verified) = self.classes[class as usize].verified.last() {
+            self.unnote_verified(class, verified.with);
+        }
+        let digest = self.classes[class as usize].digest;
+        let gone = std::mem::replace(&mut self.classes[class as usize], Class::new(digest));
+        if let Some(looks) = gone.looks {
+            self.codes.remove(class);
+            self.parts.remove(class, &looks.fingerprints);
+        }
+        self.by_digest.remove(&key_of(&digest));
+        self.free.push(class);
+    }
+
+    /// Forgets what a plane was. What becomes of its class, the next [`Self::meet`] of these pixels says.
     fn forget(&mut self, place: &Place) {
         if let Some(class) = self.by_place.remove(&key_at(place)) {
             self.classes[class as usize].planes.retain(|known| !is_same(known, place));
@@ -177,11 +237,13 @@ impl KnownPlanes {
     }
 
     /// Makes a plane known that is on its way into the ledger. `place_at` says where the planes of its container stand.
+    /// Where its pixels are not known, `verified` are those with which the ledger says what they are.
     pub(super) fn take_in(
         &mut self,
         image: &HashedImage,
         place_at: impl Fn(PlaneIndex) -> Place,
         matches: &[ExactMatch],
+        verified: &[PixelDigest],
     ) -> Taken {
         let place = place_at(image.index);
         let was_growing = if image.file.container_complete {
@@ -193,12 +255,13 @@ impl KnownPlanes {
         let renewed = if was_growing { self.renew_places(place.file_id, place_at) } else { Vec::new() };
         let mut met = Met::default();
         let before = self.by_place.get(&key_at(&place)).copied();
-        let own = self.by_digest.get(&key_of(&image.digest)).copied();
+        let own = self.class_of(&image.digest);
         if image.features.is_blank() {
             self.forget(&place);
         } else {
             let bytes = self.number_of_bytes(&image.digest, matches);
             self.add(image.digest, Known { place, bytes }, Some(Looks::of(&image.features)));
+            verified.iter().for_each(|other| self.add_verified(&image.digest, other));
             self.meet(&image.digest, own.is_some() && own == before, &mut met);
         }
         // those behind a class that has lost its plane move up
@@ -223,12 +286,38 @@ impl KnownPlanes {
         })
     }
 
-    /// Notes that the ledger holds the verdict of a pair.
+    /// Notes that the ledger holds the verdict of a pair, if both sides are known.
     pub(super) fn add_verified(&mut self, a: &PixelDigest, b: &PixelDigest) {
-        let class = |digest| self.by_digest.get(&key_of(digest)).copied();
-        if let (Some(a), Some(b)) = (class(a), class(b)) {
-            self.verified.insert((a.min(b), a.max(b)));
+        if let Some([a, b]) = self.pair_of([a, b]) {
+            self.note_verified(a, b);
         }
+    }
+
+    fn pair_of(&self, [a, b]: [&PixelDigest; 2]) -> Option<[u32; 2]> {
+        Some([self.class_of(a)?, self.class_of(b)?])
+    }
+
+    /// Notes that two classes are being verified, and under which number.
+    fn note_verified(&mut self, one: u32, other: u32) -> u32 {
+        self.unnote_verified(one, other);
+        self.n_asked = self.n_asked.wrapping_add(1);
+        let number = self.n_asked;
+        for [own, with] in [[one, other], [other, one]] {
+            self.classes[own as usize].verified.push(Verified { with, number });
+        }
+        number
+    }
+
+    fn unnote_verified(&mut self, one: u32, other: u32) {
+        for [own, with] in [[one, other], [other, one]] {
+            self.classes[own as usize].verified.retain(|verified| verified.with != with);
+        }
+    }
+
+    /// The number under which two classes were verified or are being verified.
+    fn verified(&self, one: u32, other: u32) -> Option<u32> {
+        let verified = self.classes[one as usize].verified.iter();
+        verified.copied().find(|verified| verified.with == other).map(|verified| verified.number)
     }
 
     /// Notes that planes of a container are done while it grows.
@@ -254,9 +343,10 @@ impl KnownPlanes {
 
     /// Adds what is to be verified now that planes of these pixels have come, gone or changed their places, and what is
     /// to be taken back; each pair is given once, unless the plane `is_back`: then what was found of it may have been
-    /// lost. A pair is put off while all planes of either side lie in containers that grow.
+    /// lost. A pair is put off while all planes of either side lie in containers that grow. Pixels without planes are
+    /// taken out.
     pub(super) fn meet(&mut self, digest: &PixelDigest, is_back: bool, met: &mut Met) {
-        let Some(&own) = self.by_digest.get(&key_of(digest)) else { return };
+        let Some(own) = self.class_of(digest) else { return };
         let around = self.around(own);
         self.look_around(own, &around, met);
         let mut moved_up = Vec::new();
@@ -274,7 +364,11 @@ impl KnownPlanes {
             }
             self.add_pairs(other, (&around, false), met);
         }
-        self.add_pairs(own, (&around, is_back), met);
+        if self.classes[own as usize].planes.is_empty() {
+            self.take_out(own);
+        } else {
+            self.add_pairs(own, (&around, is_back), met);
+        }
     }
 
     /// Tells a class of another one that has come, gone or changed. Whether those behind it move up.
@@ -312,7 +406,8 @@ impl KnownPlanes {
 
     /// A pair that was verified stands no longer.
     fn push_out(&mut self, one: u32, other: u32, met: &mut Met) {
-        if self.verified.remove(&(one.min(other), one.max(other))) {
+        if self.verified(one, other).is_some() {
+            self.unnote_verified(one, other);
             let [one, other] = [one, other].map(|class| self.classes[class as usize].digest);
             met.pushed_out.push([one, other]);
         }
@@ -329,9 +424,10 @@ impl KnownPlanes {
         };
         others.extend(nearest.into_iter().flat_map(Nearest::classes).filter(is_mutual));
         for other in others {
-            let is_new = self.verified.insert((own.min(other), own.max(other)));
-            if is_new || is_back {
-                met.pairs.push([own, other].map(|class| self.classes[class as usize].pixels()));
+            if is_back || self.verified(own, other).is_none() {
+                let number = self.note_verified(own, other);
+                let pair = [own, other].map(|class| self.classes[class as usize].pixels());
+                met.pairs.push(Asked { pair, number });
             }
         }
     }
@@ -386,17 +482,16 @@ impl KnownPlanes {
     }
 
     /// Whether a pair still stands: it was not pushed out while it was verified.
-    pub(super) fn is_wanted(&self, a: &PixelDigest, b: &PixelDigest) -> bool {
-        let class = |digest| self.by_digest.get(&key_of(digest)).copied();
-        let pair = class(a).zip(class(b)).map(|(a, b)| (a.min(b), a.max(b)));
-        pair.is_some_and(|pair| self.verified.contains(&pair))
+    pub(super) fn is_wanted(&self, pair: [&PixelDigest; 2]) -> bool {
+        self.pair_of(pair).is_some_and(|[a, b]| self.verified(a, b).is_some())
     }
 
-    /// Lets a pair be verified again with the next copy of either.
-    pub(super) fn forget_verified(&mut self, a: &PixelDigest, b: &PixelDigest) {
-        let class = |digest| self.by_digest.get(&key_of(digest)).copied();
-        if let (Some(a), Some(b)) = (class(a), class(b)) {
-            self.verified.remove(&(a.min(b), a.max(b)));
+    /// Lets a pair be verified again with the next copy of either, unless it was asked again meanwhile.
+    pub(super) fn forget_asked(&mut self, Asked { pair: [a, b], number }: &Asked) {
+        if let Some([a, b]) = self.pair_of([&a.digest, &b.digest])
+            && self.verified(a, b) == Some(*number)
+        {
+            self.unnote_verified(a, b);
         }
     }
 }
@@ -416,203 +511,4 @@ fn key_of(digest: &PixelDigest) -> DigestKey {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::nearest::NEAREST_MAX;
-    use super::*;
-
-    fn place(file_id: i64, z: u32) -> Place {
-        let index = PlaneIndex { z, ..PlaneIndex::default() };
-        Place { file_id, index, field: None, lane: 0, t: 0, z: z.into(), is_stacked: z > 0 }
-    }
-
-    fn digest(byte: u8) -> PixelDigest {
-        PixelDigest([byte; 32])
-    }
-
-    /// All codes look alike.
-    fn looks() -> Looks {
-        Looks { code: Code256([7, 0, 0, 0]), fingerprints: Fingerprints::default() }
-    }
-
-    fn add(known: &mut KnownPlanes, byte: u8, place: Place, bytes: i64) {
-        known.add(digest(byte), Known { place, bytes }, Some(looks()));
-    }
-
-    /// The pairs of a plane, as the first bytes of the other digests.
-    fn pairs_of(known: &mut KnownPlanes, byte: u8) -> Vec<u8> {
-        let mut met = Met::default();
-        known.meet(&digest(byte), false, &mut met);
-        met.pairs.iter().map(|[_, other]| other.digest.0[0]).collect()
-    }
-
-    #[test]
-    fn a_plane_that_is_another_now_leaves_its_place_to_its_copies() {
-        let mut known = KnownPlanes::default();
-        let (a, c, other) = (place(1, 0), place(2, 0), place(3, 0));
-        add(&mut known, 1, a, 5);
-        add(&mut known, 1, c, 5);
-        add(&mut known, 1, other, 6);
-        assert_eq!(known.exemplars(&digest(1), &place(9, 0)), [a, other], "one of equal bytes");
-        assert_eq!(known.exemplars(&digest(1), &a), [c, other], "never itself");
-        add(&mut known, 2, a, -1);
-        assert_eq!(known.exemplars(&digest(1), &place(9, 0)), [c, other]);
-        assert_eq!(known.of_digest(&digest(2)).len(), 1);
-        add(&mut known, 1, a, 6);
-        assert_eq!(known.of_digest(&digest(1)).len(), 3, "and back");
-        assert!(known.of_digest(&digest(2)).is_empty());
-    }
-
-    #[test]
-    fn a_plane_that_is_another_now_suppresses_no_pair() {
-        let mut known = KnownPlanes::default();
-        // 1 and 2 lie in one container
-        add(&mut known, 1, place(1, 0), 1);
-        add(&mut known, 2, place(1, 1), 1);
-        assert!(pairs_of(&mut known, 2).is_empty());
-        add(&mut known, 3, place(1, 0), -1);
-        add(&mut known, 1, place(2, 0), 2);
-        assert_eq!(pairs_of(&mut known, 1), [2, 3]);
-    }
-
-    #[test]
-    fn a_container_that_is_complete_is_compared_as_the_series_that_it_is() {
-        let mut known = KnownPlanes::default();
-        let before = |z| Place { is_stacked: false, ..place(1, z) };
-        add(&mut known, 1, before(1), 1);
-        add(&mut known, 2, before(2), 1);
-        assert!(pairs_of(&mut known, 2).is_empty());
-        let wanted = known.renew_places(1, |index| place(1, index.z));
-        assert_eq!(wanted, [digest(1), digest(2)]);
-        assert_eq!(pairs_of(&mut known, 1), [2], "a neighbour may be a stuck frame");
-    }
-
-    #[test]
-    fn a_pair_waits_until_either_side_lies_in_a_container_that_is_complete() {
-        let mut known = KnownPlanes::default();
-        add(&mut known, 1, place(1, 0), 1);
-        add(&mut known, 2, place(2, 0), 2);
-        known.add_growing(2);
-        assert!(pairs_of(&mut known, 2).is_empty());
-        assert!(pairs_of(&mut known, 1).is_empty());
-        // a copy that does not grow
-        add(&mut known, 2, place(3, 0), 3);
-        assert_eq!(pairs_of(&mut known, 2), [1]);
-        assert!(pairs_of(&mut known, 2).is_empty(), "once");
-    }
-
-    /// What comes of planes that arrive in this order: the pairs that stand, as the first bytes of the digests, and how
-    /// many were taken back. A plane of a place that was there before takes the place of the other.
-    fn arrive(planes: &[(u16, Place, Code256)], is_restarted: bool) -> (HashSet<(u16, u16)>, usize) {
-        let digest = |number: u16| {
-            let mut bytes = [7; 32];
-            bytes[..2].copy_from_slice(&number.wrapping_mul(0x9E37).to_be_bytes());
-            bytes[2..4].copy_from_slice(&number.to_be_bytes());
-            PixelDigest(bytes)
-        };
-        let number = |digest: &PixelDigest| u16::from_be_bytes([digest.0[2], digest.0[3]]);
-        let (mut known, mut n_taken_back) = (KnownPlanes::default(), 0);
-        let mut stand = HashSet::new();
-        for (n, (own, place, code)) in planes.iter().enumerate() {
-            let before =
-                known.by_place.get(&key_at(place)).map(|class| known.classes[*class as usize].digest);
-            let looks = Looks { code: *code, fingerprints: Fingerprints::default() };
-            known.add(digest(*own), Known { place: *place, bytes: n as i64 }, Some(looks));
-            let mut met = Met::default();
-            known.meet(&digest(*own), false, &mut met);
-            before.iter().for_each(|before| known.meet(before, false, &mut met));
-            n_taken_back += met.pushed_out.len();
-            let in_order = |a: &PixelDigest, b: &PixelDigest| {
-                let (a, b) = (number(a), number(b));
-                (a.min(b), a.max(b))
-            };
-            for [a, b] in &met.pushed_out {
-                assert!(stand.remove(&in_order(a, b)), "only what stood is taken back");
-            }
-            for [a, b] in &met.pairs {
-                assert!(stand.insert(in_order(&a.digest, &b.digest)), "each pair once");
-            }
-            if is_restarted && n % 50 == 0 {
-                // nobody has looked since
-                known.classes.iter_mut().for_each(|class| class.nearest = None);
-            }
-        }
-        // the ledger counts no pair of planes that are gone, or are expected to look alike
-        stand.retain(|(a, b)| {
-            let [a, b] = [a, b].map(|number| known.by_digest[&key_of(&digest(*number))]);
-            known.standing(a, b, true) != Standing::Apart
-        });
-        (stand, n_taken_back)
-    }
-
-    #[test]
-    fn no_crowd_of_other_exposures_pushes_out_what_shares_its_noise() {
-        use crate::analysis::hashing::plane_features;
-        use crate::analysis::synthesis::Random;
-        use crate::formats::{Plane, Samples};
-        let noise = |seed| {
-            let mut random = Random::new(seed);
-            let samples = (0..64 * 64).map(|_| random.bits() as u16).collect();
-            let plane = Plane { height: 64, width: 64, n_samples: 1, samples: Samples::Uint16(samples) };
-            plane_features(&plane).fingerprints
-        };
-        let mut known = KnownPlanes::default();
-        for byte in 1..=120_u8 {
-            // the first and the last are one exposure, and farther from one another than any two of the rest
-            let (seed, bits) = match byte {
-                1 | 120 => (0, if byte == 1 { 0 } else { 0xFFFF }),
-                _ => (byte.into(), 1_u64 << (byte % 4)),
-            };
-            let looks = Looks { code: Code256([bits, 0, 0, 0]), fingerprints: noise(seed) };
-            let known_plane = Known { place: place(byte.into(), 0), bytes: byte.into() };
-            known.add(digest(byte), known_plane, Some(looks));
-            let mut met = Met::default();
-            known.meet(&digest(byte), false, &mut met);
-            let is_original = |[_, other]: &Pair| other.digest.0[0] == 1;
-            assert!(byte < 120 || met.pairs.iter().any(is_original), "a copy is compared with its original");
-        }
-    }
-
-    #[test]
-    fn which_of_many_look_alikes_are_compared_does_not_depend_on_the_order_of_arrival() {
-        use crate::analysis::synthesis::Random;
-        let mut random = Random::new(5);
-        let n_classes = 4 * NEAREST_MAX as u16;
-        let mut planes = Vec::new();
-        for number in 0..n_classes {
-            // all within the distance that is searched, many equally far
-            let code = Code256([random.bits() & 0xFFF, number as u64 % 3, 0, random.bits() & 0x7]);
-            for _ in 0..1 + number % 7 / 5 {
-                let file_id = planes.len() as i64;
-                let is_in_series = random.bits().is_multiple_of(4);
-                let field = is_in_series.then_some((random.bits() % 6) as i64);
-                let z = if is_in_series { (random.bits() % 9) as i64 } else { 0 };
-                let index = PlaneIndex::default();
-                let place = Place { file_id, index, field, lane: 0, t: 0, z, is_stacked: is_in_series };
-                planes.push((number, place, code));
-            }
-        }
-        let (expected, n_taken_back) = arrive(&planes, false);
-        assert!(n_taken_back > 1000 && expected.len() > 4000, "{n_taken_back} {}", expected.len());
-        let mut degrees: HashMap<u16, usize> = HashMap::new();
-        expected
-            .iter()
-            .flat_map(|(a, b)| [a, b])
-            .for_each(|number| *degrees.entry(*number).or_default() += 1);
-        let most = degrees.values().max().unwrap();
-        assert!((NEAREST_MAX..NEAREST_MAX + 8).contains(most), "neighbours beside the nearest: {most}");
-        for _ in 0..3 {
-            for at in (1..planes.len()).rev() {
-                planes.swap(at, (random.uniform() * (at + 1) as f64) as usize);
-            }
-            assert_eq!(arrive(&planes, true).0, expected);
-            // other planes at the places of these, which then become what they are
-            let mut history: Vec<_> = planes
-                .iter()
-                .take(120)
-                .map(|(number, place, code)| (n_classes + number, *place, *code))
-                .collect();
-            history.extend(&planes);
-            assert_eq!(arrive(&history, false).0, expected, "after planes that are gone");
-        }
-    }
-}
+mod tests;

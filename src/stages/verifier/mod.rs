@@ -129,13 +129,16 @@ impl Stage for Verifier {
         }
         let desk = self.desk.clone();
         let take_in = move |_: &_| {
+            let verified = desk.verified_before(&image)?;
             let mut known = desk.known();
-            let tally = &desk.originals.means.tally;
-            let taken = tally.search(|| known.take_in(&image, |index| place_of(&image, index), &matches));
+            let place_at = |index| place_of(&image, index);
+            let search = || known.take_in(&image, place_at, &matches, &verified);
+            let taken = desk.originals.means.tally.search(search);
             drop(known);
-            (VerifiedImage { image, matches, edges: Vec::new() }, taken)
+            Ok::<_, LedgerError>((VerifiedImage { image, matches, edges: Vec::new() }, taken))
         };
-        let (image, taken) = self.desk.originals.means.cpu.run(take_in).await?;
+        let taken_in = self.desk.originals.means.cpu.run(take_in).await?;
+        let (image, taken) = taken_in.map_err(StageError::fatal)?;
         let (ticket, counters) = (image.image.ticket.clone(), out.counters().clone());
         if !taken.put_off.is_empty() {
             let work = counters.begin_work();

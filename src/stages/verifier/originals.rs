@@ -9,7 +9,7 @@ use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use tokio_util::sync::CancellationToken;
 
-use super::known::Pair;
+use super::known::{Asked, Pair};
 use super::tally::VerifierTally;
 use crate::actor::{ByteBudget, CpuPool, IoPool, JobError, OverBudget, StageCounters, StageError};
 use crate::analysis::hashing::{self, FEATURES_VERSION, PixelDigest, PlaneFeatures};
@@ -144,24 +144,27 @@ impl Originals {
     }
 
     /// The edges between planes and their look-alikes, in their order. `own` is the plane at hand, of which the ledger
-    /// holds no features yet. A pair that cannot be read is uncertain; one that cannot be read now is put off: its
-    /// digests are the second answer.
-    pub(super) async fn verify_all(
+    /// holds no features yet. A pair that cannot be read is uncertain; of one that cannot be read now nothing is said: the
+    /// second answer are both.
+    pub(super) async fn verify_all<'a>(
         &self,
         own: (PixelDigest, &PlaneFeatures),
-        look_alikes: &[Pair],
+        look_alikes: &'a [Asked],
         counters: &Arc<StageCounters>,
-    ) -> Result<(Vec<Edge>, Vec<[PixelDigest; 2]>), StageError> {
-        let (mut edges, mut put_off) = (Vec::with_capacity(look_alikes.len()), Vec::new());
-        for pair in look_alikes {
-            match self.verify(pair, own, counters).await? {
+    ) -> Result<(Vec<Edge>, Vec<&'a Asked>), StageError> {
+        let (mut edges, mut unseen) = (Vec::with_capacity(look_alikes.len()), Vec::new());
+        for asked in look_alikes {
+            match self.verify(&asked.pair, own, counters).await? {
                 Verified::Edge(edge) => edges.push(edge),
-                Verified::Unread(reason) => edges.push(unread(pair, reason)),
-                Verified::PutOff => put_off.push([pair[0].digest, pair[1].digest]),
+                Verified::Unread(reason) => {
+                    edges.push(unread(&asked.pair, reason));
+                    unseen.push(asked);
+                }
+                Verified::PutOff => unseen.push(asked),
             }
             counters.progress();
         }
-        Ok((edges, put_off))
+        Ok((edges, unseen))
     }
 
     /// Verifies a pair by the first copies of either side that can be read.
@@ -307,6 +310,14 @@ impl Originals {
         let location = reader.file_location(file_id)?;
         drop(reader);
         Ok(location.and_then(|file| Some(self.means.roots.get(&file.root_id)?.join(file.path.as_path()))))
+    }
+
+    /// The pixels with which the ledger says what these are.
+    pub(super) fn verified_with(&self, digest: &PixelDigest) -> Result<Vec<PixelDigest>, LedgerError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = reader.verified_with(VERIFICATION_VERSION.into(), &digest.0)?;
+        drop(reader);
+        Ok(others.into_iter().map(PixelDigest).collect())
     }
 
     /// The features of a plane, where the ledger holds them by now.

@@ -444,4 +444,7 @@ fn edges_that_come_with_no_plane_count_like_others_and_once() {
         assert_eq!(scratch.brief(Stream::Duplicates, &["event"]), ["created", "flagged"]);
         assert_eq!(scratch.brief(Stream::Alerts, &["kind"]), ["stuck_frame"]);
     }
+    let with = |version, byte| scratch.reader().verified_with(version, &[byte; 32]).unwrap();
+    let version = edges[0].version;
+    assert_eq!((with(version, 3), with(version + 1, 3)), (vec![[4; 32], [1; 32]], vec![]), "either side");
 }
