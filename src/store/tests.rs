@@ -479,6 +479,20 @@ fn planes_whose_product_was_lost_are_done_again_silently() {
 }
 
 #[test]
+fn a_plane_whose_other_pixels_came_too_late_takes_the_whole_way() {
+    let scratch = Scratch::new();
+    scratch.take_through("a.tif", 1, &[7]);
+    // others have seen what it was for a moment
+    let moment = scratch.claim("a.tif", 2, 1).ticket;
+    wait(|reply| scratch.handle().reopen_file(moment, "changed while it was read".into(), reply)).unwrap();
+    wait(|reply| scratch.handle().finish_plane(scratch.done(moment, 0, 8), reply)).unwrap_err();
+    let claimed = scratch.claim("a.tif", 3, 1);
+    assert_eq!(claimed.planes[0].previous_digest, None, "they are to see what it is again");
+    scratch.finish_plane(claimed.ticket, 0, 7);
+    assert_eq!(scratch.lines(Stream::Planes).len(), 1);
+}
+
+#[test]
 fn missing_planes_are_counted_and_make_a_version() {
     let scratch = Scratch::new();
     let take = |mtime_ns, missing: &[u32]| {
