@@ -66,13 +66,11 @@ impl Sampler {
         let kept = Arc::clone(&samples);
         let begun = Instant::now();
         let thread = std::thread::Builder::new().name("metrics".into()).spawn(move || {
-            let mut system = System::new();
-            // shares are those since the look before
-            let _ = look(&mut system, begun);
+            let mut watch = Watch::begin(begun);
             let mut is_running = true;
             while is_running {
                 is_running = stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout);
-                if let Some(sample) = look(&mut system, begun) {
+                if let Some(sample) = watch.look() {
                     tell(&sample);
                     kept.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
                 }
@@ -102,22 +100,46 @@ impl Drop for Sampler {
     }
 }
 
-fn look(system: &mut System, begun: Instant) -> Option<Sample> {
-    let own = sysinfo::get_current_pid().ok()?;
-    system.refresh_cpu_usage();
-    system.refresh_memory();
-    let what = ProcessRefreshKind::nothing().with_cpu().with_memory();
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, what);
-    let process = system.process(own)?;
-    let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    Some(Sample {
-        time_s: begun.elapsed().as_secs_f64(),
-        system_cpu_percent: f64::from(system.global_cpu_usage()),
-        process_cpu_percent: f64::from(process.cpu_usage()) / system.cpus().len().max(1) as f64,
-        resident_mb: megabytes(process.memory()),
-        system_memory_mb: megabytes(system.used_memory()),
-        load_one: System::load_average().one,
-    })
+/// Shares are those since the look before.
+struct Watch {
+    begun: Instant,
+    system: System,
+    looked: Instant,
+    /// Processor time of this process until then.
+    worked: Option<Duration>,
+}
+
+impl Watch {
+    fn begin(begun: Instant) -> Self {
+        let mut watch = Self { begun, system: System::new(), looked: begun, worked: None };
+        let _ = watch.look();
+        watch
+    }
+
+    fn look(&mut self) -> Option<Sample> {
+        let own = sysinfo::get_current_pid().ok()?;
+        self.system.refresh_cpu_usage();
+        self.system.refresh_memory();
+        let what = ProcessRefreshKind::nothing().with_cpu().with_memory();
+        self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, what);
+        let (looked, worked) = (Instant::now(), process::cpu_time());
+        let process = self.system.process(own)?;
+        // sysinfo says 0 for the first share of a process that has only just begun
+        let share = self.worked.zip(worked).map_or_else(
+            || f64::from(process.cpu_usage()),
+            |(before, now)| 100.0 * now.saturating_sub(before).div_duration_f64(looked - self.looked),
+        );
+        (self.looked, self.worked) = (looked, worked);
+        let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        Some(Sample {
+            time_s: self.begun.elapsed().as_secs_f64(),
+            system_cpu_percent: f64::from(self.system.global_cpu_usage()),
+            process_cpu_percent: share / self.system.cpus().len().max(1) as f64,
+            resident_mb: megabytes(process.memory()),
+            system_memory_mb: megabytes(self.system.used_memory()),
+            load_one: System::load_average().one,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -130,9 +152,15 @@ mod tests {
         assert!(machine["cores"].as_u64().unwrap() >= 1 && machine["memory_mb"].as_u64().unwrap() > 0);
         let (told, heard) = mpsc::channel();
         let sampler = Sampler::begin(Duration::from_secs(3600), move |sample| told.send(*sample).unwrap());
-        let samples = sampler.unwrap().end();
+        let sampler = sampler.unwrap();
+        let worked = process::cpu_time().unwrap();
+        while process::cpu_time().unwrap() - worked < Duration::from_millis(50) {
+            std::hint::spin_loop();
+        }
+        let samples = sampler.end();
         assert_eq!(samples.len(), 1, "one when it ends");
         assert_eq!(heard.recv().unwrap(), samples[0]);
         assert!(samples[0].resident_mb > 1.0);
+        assert!(samples[0].process_cpu_percent > 0.0, "the first sample tells of work");
     }
 }
