@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::csv::CsvWriter;
 use super::pictures::Pictures;
 use super::replace::Replacement;
-use super::wells::{self, Wells};
+use super::wells::{self, WellTable};
 use super::{merged, registrations};
 use crate::analysis::verification::Placement;
 use crate::paths::RelativePath;
@@ -95,7 +95,7 @@ impl CurrentTables {
             self.replace("files.csv", |out| write_files(reader, out, shown))?;
             self.replace("merged_cells.csv", |out| write_merged(reader, out, shown))?;
             self.replace("planes.csv", |out| write_planes(reader, out, shown))?;
-            let known = Wells::read(reader)?;
+            let known = WellTable::read(reader)?;
             self.replace("registrations.csv", |out| write_registrations(reader, out, shown, &known))?;
             self.replace("wells.csv", |out| {
                 Ok(wells::write(&mut CsvWriter::new(out), &known, is_root_shown)?)
@@ -291,7 +291,7 @@ fn write_registrations(
     reader: &LedgerReader,
     out: &mut Out<'_>,
     shown: Shown,
-    wells: &Wells,
+    wells: &WellTable,
 ) -> Result<(), RowError> {
     let mut csv = CsvWriter::new(out);
     registrations::header(&mut csv)?;

@@ -7,9 +7,8 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::csv::CsvWriter;
-use crate::analysis::registration::well::{Landing, WellTransform};
-use crate::geometry::Affine;
-use crate::store::{LedgerError, LedgerReader, Lot, RegistrationListing, WellKey};
+use crate::analysis::registration::well::WellTransform;
+use crate::store::{LedgerError, LedgerReader, Lot, RegistrationListing, WellKey, landing_of};
 
 /// The columns, in order: which fields, how well they agree, how far the plate was moved between them and their overviews,
 /// how the camera stands on the stage, and how the fields lie in their overviews.
@@ -35,12 +34,12 @@ const COLUMNS: [&str; 18] = [
 ];
 
 /// The transforms of all wells.
-pub(super) struct Wells {
+pub(super) struct WellTable {
     in_order: Vec<(WellKey, WellTransform)>,
     positions: HashMap<WellKey, usize>,
 }
 
-impl Wells {
+impl WellTable {
     pub(super) fn read(reader: &LedgerReader) -> Result<Self, LedgerError> {
         let in_order = reader.wells()?;
         let positions =
@@ -60,17 +59,18 @@ impl Wells {
             reference: Lot::new(&reference.0, &listing.reference_identity),
         };
         let well = &self.in_order[*self.positions.get(&key)?].1;
-        let transform: Affine = serde_json::from_value(result.get("reference_from_moving")?.clone()).ok()?;
-        let pixel_sizes_um = views.0.pixel_size_um.zip(views.1.pixel_size_um)?;
         let stage_um = views.0.stage_um.zip(views.1.stage_um)?;
-        let centres_px = (views.0.centre_px(), views.1.centre_px());
-        let landing = Landing::new(&transform, centres_px, pixel_sizes_um, stage_um);
+        let landing = landing_of((&views.0, &views.1), stage_um, result)?;
         Some((well.deviation_um(&landing), well.is_outlier(&landing)))
     }
 }
 
 /// Writes the table; roots are named where there are several.
-pub(super) fn write<W: Write>(csv: &mut CsvWriter<W>, wells: &Wells, is_root_shown: bool) -> io::Result<()> {
+pub(super) fn write<W: Write>(
+    csv: &mut CsvWriter<W>,
+    wells: &WellTable,
+    is_root_shown: bool,
+) -> io::Result<()> {
     csv.names(COLUMNS)?;
     for (WellKey { moving, reference }, well) in &wells.in_order {
         for lot in [moving, reference] {

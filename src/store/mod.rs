@@ -95,7 +95,7 @@ pub use state::{FileState, PlaneState};
 pub use verdicts::{NamedPlane, OperatorVerdict, PlaneVerdict};
 pub use wells::{
     DueWells, FOUND_BY_WELL, Found, FoundByWell, KnownRegistration, Lot, WellKey, WellSettled,
-    is_found_by_well,
+    is_found_by_well, landing_of,
 };
 
 use session::Session;

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 use super::registrations;
 use super::rows::Columns;
 use super::session::Session;
-use crate::analysis::registration::well::WellTransform;
-use crate::store::{Identity, LedgerError, LedgerReader, PixelsOf};
+use crate::analysis::registration::well::{Landing, WellTransform};
+use crate::geometry::Affine;
+use crate::store::{Identity, LedgerError, LedgerReader, PixelsOf, View};
 
 /// Fields that were taken in one go as far as anything tells: of one well, in one run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -107,6 +108,18 @@ impl WellKey {
 /// Whether a registration was found by the transform of a well.
 pub fn is_found_by_well(result: &Map<String, Value>) -> bool {
     result.get("found_by").is_some_and(|by| by == FOUND_BY_WELL)
+}
+
+/// What a pair with a transform says of its well; none where the sizes of pixels are not known. `stage_um` is where the
+/// stage stood for the field and for its overview.
+pub fn landing_of(
+    (moving, reference): (&View, &View),
+    stage_um: ([f64; 2], [f64; 2]),
+    result: &Map<String, Value>,
+) -> Option<Landing> {
+    let transform: Affine = serde_json::from_value(result.get("reference_from_moving")?.clone()).ok()?;
+    let pixel_sizes_um = moving.pixel_size_um.zip(reference.pixel_size_um)?;
+    Some(Landing::new(&transform, (moving.centre_px(), reference.centre_px()), pixel_sizes_um, stage_um))
 }
 
 /// The word for it in reports.

@@ -52,6 +52,8 @@ impl Fields {
     pub(super) fn insert(&mut self, plane: RegistrablePlane, centroids: &Arc<Centroids>) -> Vec<Partner> {
         let RegistrablePlane { root_id, key, identity, view } = plane;
         let place = self.names.place(root_id, &identity, view);
+        // it may have stood in another well
+        self.remove(key.file_id, key.index);
         let partners = self.partners(&place);
         self.put(Waiting { key, place, centroids: Arc::downgrade(centroids) });
         partners
@@ -152,7 +154,10 @@ mod tests {
         let found = fields.insert(plane(2, 1.0, None), &centroids);
         assert_eq!(found.iter().map(|partner| partner.key).collect::<Vec<_>>(), [other_pixels]);
         assert!(found[0].centroids.upgrade().is_some());
-        fields.remove(1, PlaneIndex::default());
+        fields.insert(plane(1, 0.25, Some("B02")), &centroids);
+        fields.insert(plane(1, 0.25, Some("B03")), &centroids);
+        assert!(fields.insert(plane(4, 1.0, Some("B02")), &centroids).is_empty(), "it stands in B03 now");
+        [1, 4].into_iter().for_each(|file_id| fields.remove(file_id, PlaneIndex::default()));
         assert!(fields.insert(plane(3, 1.0, None), &centroids).is_empty());
     }
 }

@@ -21,7 +21,7 @@ use crate::geometry::Affine;
 use crate::stages::bookkeeping::Bookkeeping;
 use crate::store::{
     DueWells, FoundByWell, Identity, KnownRegistration, LedgerError, LedgerReader, Lot, PixelsOf,
-    RegistrablePlane, Side, View, WellKey, WellSettled, is_found_by_well,
+    RegistrablePlane, Side, View, WellKey, WellSettled, is_found_by_well, landing_of,
 };
 
 /// Pause between two looks for wells that have changed: at least this, so many times the time that the last look took, and
@@ -235,11 +235,7 @@ fn landing(moving: &Member, reference: &Member, known: &KnownRegistration) -> Op
         return None;
     }
     let stage_um = stage_of_pair(&moving.place, &reference.place)?;
-    let views = (&moving.place.view, &reference.place.view);
-    let pixel_sizes_um = (views.0.pixel_size_um?, views.1.pixel_size_um?);
-    let transform: Affine =
-        serde_json::from_value(known.result.get("reference_from_moving")?.clone()).ok()?;
-    Some(Landing::new(&transform, (views.0.centre_px(), views.1.centre_px()), pixel_sizes_um, stage_um))
+    landing_of((&moving.place.view, &reference.place.view), stage_um, &known.result)
 }
 
 /// Where the transform of a well puts a field in an overview; none where it cannot tell, or too little of the field
