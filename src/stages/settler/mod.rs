@@ -57,8 +57,11 @@ pub struct Settings {
     pub drops_cache: bool,
 }
 
-/// The candidates beyond which the watcher has to wait.
-const CANDIDATES_MAX: usize = 20_000;
+/// The candidates beyond which the watcher has to wait: a burst of no more files is found at once. Each takes about half a
+/// kilobyte.
+const CANDIDATES_MAX: usize = 1 << 16;
+/// The same where everything lies there already: enough to keep the line busy.
+const CANDIDATES_ONCE_MAX: usize = 2000;
 /// How often the settler looks whose time has come.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -106,7 +109,7 @@ pub struct WaitingFile {
 
 impl fmt::Debug for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Waiting({} files)", self.lock().candidates.len())
+        write!(f, "Waiting({} files)", self.len())
     }
 }
 
@@ -162,8 +165,8 @@ impl Waiting {
         })
     }
 
-    fn is_full(&self) -> bool {
-        self.lock().candidates.len() >= CANDIDATES_MAX
+    fn len(&self) -> usize {
+        self.lock().candidates.len()
     }
 
     fn is_empty(&self) -> bool {
@@ -252,10 +255,11 @@ impl Stage for Settler {
     type Output = SettledFile;
 
     async fn process(&mut self, seen: SeenFile, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
-        if self.waiting.is_full() {
+        let most = if self.settings.once { CANDIDATES_ONCE_MAX } else { CANDIDATES_MAX };
+        if self.waiting.len() >= most {
             // one guard for the whole wait: a guard in each round would pass for progress of looks that hang
             let _wait = out.counters().protect();
-            while self.waiting.is_full() && !self.stop.is_cancelled() {
+            while self.waiting.len() >= most && !self.stop.is_cancelled() {
                 self.look_at_due(out).await?;
                 tokio::time::sleep(TICK).await;
             }
