@@ -95,6 +95,7 @@ async fn serve(service: Service) -> Result<Outcome, ServiceError> {
     let watchtower = service.watchtower();
     let signals = tokio::spawn(obey_signals(watchtower.clone(), signals_end));
     let heart = tokio::spawn(service::beat(watchtower.clone()));
+    let trimming = tokio::spawn(service::trim_memory());
     #[cfg(unix)]
     let _socket = control::listen(watchtower.state_dir(), watchtower.clone()).inspect_err(
         |error| warn!(%error, "nobody can ask how this process stands: the socket cannot be made"),
@@ -105,6 +106,7 @@ async fn serve(service: Service) -> Result<Outcome, ServiceError> {
     };
     let finished = service.run(on_ready).await;
     heart.abort();
+    trimming.abort();
     drop(end_signals);
     // the task only waits; its end says nothing
     let _ = signals.await;

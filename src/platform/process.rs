@@ -115,6 +115,21 @@ pub fn return_freed_memory() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn return_freed_memory() {}
 
+/// Gives the pages of the heap back to the system in which every piece was freed, also those in its midst, which
+/// [`return_freed_memory`] does not reach. Takes milliseconds; does nothing where the C library cannot.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code)]
+pub fn return_freed_pages() {
+    // SAFETY: the allocator takes its own locks; no piece that is in use is touched
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Does nothing on this system.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn return_freed_pages() {}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -127,5 +142,23 @@ mod tests {
         assert!(memory_limit_bytes().unwrap() > memory.now_bytes);
         assert!(!host_name().is_empty());
         assert!(raise_file_limit().unwrap() >= 64);
+    }
+
+    #[cfg(target_env = "gnu")]
+    #[test]
+    fn pages_in_the_midst_of_the_heap_are_given_back() {
+        const N_BYTES: usize = 1 << 28;
+        let mut pieces: Vec<Box<[u8; 1024]>> = (0..N_BYTES / 1024).map(|_| Box::new([1; 1024])).collect();
+        // one in 4,000 stays, so that the heap keeps its extent
+        let mut number = 0;
+        pieces.retain(|_| {
+            number += 1;
+            number % 4000 == 0
+        });
+        let before = resident_memory().now_bytes;
+        return_freed_pages();
+        let after = resident_memory().now_bytes;
+        // others work beside
+        assert!(after + (N_BYTES as u64) / 2 < before, "{before} {after} {}", pieces.len());
     }
 }

@@ -1,6 +1,7 @@
 //! One process at work on one output folder: opens what the pipeline shares, keeps it running, ends it in order.
 
 mod heartbeat;
+mod memory;
 mod orders;
 mod plan;
 mod signals;
@@ -43,6 +44,7 @@ use crate::tuning::{self, Shares, Sharing};
 const FEATURE_CACHE_PART: u64 = 8;
 
 pub use heartbeat::beat;
+pub use memory::trim_memory;
 pub use orders::{OrderError, Which, pause_for, retry};
 pub use signals::{drain_on_signal, notify, obey_signals};
 pub use watchtower::{IncompleteFile, Status, Watchtower, incomplete_files};
