@@ -129,7 +129,6 @@ fn plane_done(ticket: FileTicket, at: usize) -> PlaneDone {
             figure("background", 104.5),
         ]),
         matches: Vec::new(),
-        edges: Vec::new(),
         registrable: None,
         registrations: Vec::new(),
     }

@@ -135,7 +135,6 @@ fn plane_done(ticket: FileTicket, index: PlaneIndex, blank: &[u8], random: &mut 
         features: Some(PlaneFeatures { version: hashing::FEATURES_VERSION.into(), bytes }),
         figures: Map::new(),
         matches: Vec::new(),
-        edges: Vec::new(),
         registrable: None,
         registrations: Vec::new(),
     }

@@ -17,7 +17,7 @@ use crate::analysis::identity::PlateIdentity;
 use crate::analysis::segmentation::{Centroids, PlaneQuality};
 use crate::formats::{Container, Metadata, Plane};
 use crate::paths::{FileStat, RelativePath, Root};
-use crate::store::{Edge, ExactMatch, FileTicket, Registrable, Registration};
+use crate::store::{ExactMatch, FileTicket, Registrable, Registration};
 use crate::units::{PlaneIndex, SampleType};
 
 /// A file that the watcher found new or changed.
@@ -96,8 +96,6 @@ pub struct VerifiedImage {
     /// One match for each class of byte-identical containers that hold the same pixels; empty for a new scene and
     /// for blanks.
     pub matches: Vec<ExactMatch>,
-    /// What it was found to be to planes that look alike.
-    pub edges: Vec<Edge>,
 }
 
 /// A plane that was tried with every partner known so far.

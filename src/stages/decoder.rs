@@ -259,7 +259,6 @@ fn unchanged(file: &FileContext, index: PlaneIndex, digest: PixelDigest) -> Plan
         features: None,
         figures: serde_json::Map::new(),
         matches: Vec::new(),
-        edges: Vec::new(),
         registrable: None,
         registrations: Vec::new(),
     }

@@ -34,7 +34,7 @@ impl Stage for Reporter {
         out: &mut StageOutbox<Self>,
     ) -> Result<(), StageError> {
         let RegisteredImage { image, registrable, registrations } = registered;
-        let VerifiedImage { image, matches, edges } = image;
+        let VerifiedImage { image, matches } = image;
         let figures = figures::of_plane(&image);
         let done = PlaneDone {
             ticket: image.file.claim,
@@ -47,7 +47,6 @@ impl Stage for Reporter {
             }),
             figures,
             matches,
-            edges,
             registrable,
             registrations,
         };

@@ -215,7 +215,7 @@ fn reread_one(
     let claim = last.and_then(|index| planes.iter_mut().find(|claim| claim.index == index));
     let Some(claim) = claim else { return Ok(()) };
     let mut plane = PlaneRow::find(session, file.id, claim.index)?;
-    (plane.state, plane.is_reread) = (PlaneState::Todo, true);
+    plane.state = PlaneState::Todo;
     plane.save(session)?;
     claim.state = PlaneState::Todo;
     file.n_todo += 1;
@@ -255,6 +255,8 @@ fn claim_known(
     (keeps_results, moved): (bool, &mut Vec<PlaneRow>),
 ) -> Result<PlaneClaim, LedgerError> {
     let (state, attempts) = if keeps_results { (plane.state, plane.attempts) } else { (PlaneState::Todo, 0) };
+    // where an earlier claim came to no end, others may have seen pixels that were there for a moment, and are to see these
+    let was_done = plane.state == PlaneState::Done;
     let is_moved = state == PlaneState::Done && identity != plane.identity;
     if (state, attempts, &identity, place) != (plane.state, plane.attempts, &plane.identity, plane.place) {
         let is_of_another_well = well_of(&identity) != well_of(&plane.identity);
@@ -267,7 +269,7 @@ fn claim_known(
             wells::mark(session, plane.id)?;
         }
     }
-    let previous_digest = plane.digest.filter(|_| state == PlaneState::Todo && !plane.is_reread);
+    let previous_digest = plane.digest.filter(|_| state == PlaneState::Todo && was_done);
     let claim = PlaneClaim { index: plane.index, state, attempts, previous_digest };
     if is_moved {
         moved.push(plane);

@@ -51,8 +51,9 @@ pub(super) struct EdgeRow {
 /// The two ends of an edge, in order.
 pub(super) type Ends = [PixelDigest; 2];
 
-/// Writes edges down; a verdict that is none (distinct, changed) takes an earlier one back. Those that changed.
-pub(super) fn save(session: &Session<'_>, edges: &[Edge]) -> Result<BTreeSet<Ends>, LedgerError> {
+/// Writes edges down; a verdict that is none (distinct, changed) takes an earlier one back. The same once more changes
+/// nothing. One whose planes are not there yet counts once they are.
+pub(super) fn save(session: &Session<'_>, edges: &[Edge]) -> Result<(), LedgerError> {
     let mut touched = BTreeSet::new();
     for edge in edges {
         if edge.a >= edge.b {
@@ -67,12 +68,6 @@ pub(super) fn save(session: &Session<'_>, edges: &[Edge]) -> Result<BTreeSet<End
             touched.insert([edge.a, edge.b]);
         }
     }
-    Ok(touched)
-}
-
-/// Writes edges down that come with no plane. The same once more changes nothing.
-pub(super) fn save_late(session: &Session<'_>, edges: &[Edge]) -> Result<(), LedgerError> {
-    let touched = save(session, edges)?;
     let Some([digest, _]) = touched.first().copied() else { return Ok(()) };
     stuck::look_at_edges(session, edges, &touched)?;
     class_changed(session, &digest, touched, false)
@@ -93,7 +88,7 @@ pub(super) fn class_changed(
     if edges.is_empty() && touched.is_empty() && !is_declared {
         return Ok(());
     }
-    // edges may come with a plane of other pixels: those of a container that is complete at last
+    // one digest is named of all whose edges were written
     for [a, b] in touched.iter().filter(|ends| !ends.contains(digest)) {
         edges.extend(between(session, a, b)?);
     }

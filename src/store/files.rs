@@ -213,8 +213,6 @@ pub(super) fn reopen(session: &Session<'_>, ticket: FileTicket, reason: &str) ->
     // results of the old content, still on their way, come too late from here on
     file.claim += 1;
     file.save(session)?;
-    // those who saw them are to see what the planes are now, even if that is what they were before
-    session.execute("UPDATE plane SET is_reread = 1 WHERE file_id = ?1 AND state = 'todo'", [file.id])?;
     if file.state == FileState::Working {
         file.set_state(session, FileState::Changed, reason)?;
     }

@@ -171,9 +171,9 @@ impl LedgerHandle {
         self.queue(reply, move |session| planes::finish(session, &done));
     }
 
-    /// Writes down what pixels are to each other that were compared long after their planes were done.
+    /// Writes down what pixels are to each other. It counts while both have live planes, before or after.
     pub fn save_edges(&self, edges: Vec<Edge>, reply: Reply<()>) {
-        self.queue(reply, move |session| edges::save_late(session, &edges));
+        self.queue(reply, move |session| edges::save(session, &edges));
     }
 
     /// Writes down what the transform of a well came to.

@@ -35,7 +35,6 @@ pub(super) fn finish(session: &Session<'_>, done: &PlaneDone) -> Result<PlaneFin
     file.interruptions = 0;
     let is_unchanged = plane.digest == Some(done.digest);
     plane.state = PlaneState::Done;
-    plane.is_reread = false;
     plane.save(session)?;
     if !is_unchanged {
         file.move_version_on(plane.reported_version);
@@ -72,18 +71,16 @@ fn replace_results(
     Ok(())
 }
 
-/// Writes down where the plane stands in its series and what other pixels are to its own.
+/// Writes down where the plane stands in its series; what its pixels are to others counts from now on.
 fn find_look_alikes(
     session: &Session<'_>,
     (plane_id, place): (i64, Place),
     done: &PlaneDone,
 ) -> Result<(), LedgerError> {
     save_place(session, plane_id, &place)?;
-    let touched = edges::save(session, &done.edges)?;
-    stuck::look_at_edges(session, &done.edges, &touched)?;
     let best = groups::Member::of_class(session, &done.digest)?;
     let is_best = best.is_some_and(|best| best.plane_id == plane_id);
-    edges::class_changed(session, &done.digest, touched, is_best)?;
+    edges::class_changed(session, &done.digest, BTreeSet::new(), is_best)?;
     if done.blank.is_some() { Ok(()) } else { stuck::look(session, plane_id, &place) }
 }
 
@@ -177,7 +174,6 @@ pub(super) fn reread(
         let mut plane = PlaneRow::find(session, file.id, *index)?;
         if plane.state == PlaneState::Done {
             plane.state = PlaneState::Todo;
-            plane.is_reread = true;
             plane.save(session)?;
             file.n_todo += 1;
         }

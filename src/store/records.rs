@@ -407,8 +407,6 @@ pub struct PlaneDone {
     pub figures: Map<String, Value>,
     /// Planes of equal digest; only `same_bytes` is taken from here, the group follows from the digest.
     pub matches: Vec<ExactMatch>,
-    /// What other pixels look alike.
-    pub edges: Vec<Edge>,
     /// What is kept of it for registration; none where it has no nuclei to be matched by.
     pub registrable: Option<Registrable>,
     /// The pairs that were tried with it.

@@ -305,15 +305,13 @@ pub(super) struct PlaneRow {
     pub(super) stage: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) is_live: bool,
-    /// To be done again though its pixels stay the same.
-    pub(super) is_reread: bool,
     pub(super) identity: Identity,
     /// What it was listed as being read from.
     pub(super) place: Option<i64>,
 }
 
 const PLANE_SELECT: &str = "SELECT id, t, p, z, c, state, attempts, reported_version, digest, stage, reason, \
-    is_live, is_reread, plate, run, cycle, well, site, channel, t_known, z_known, place FROM plane ";
+    is_live, plate, run, cycle, well, site, channel, t_known, z_known, place FROM plane ";
 
 impl PlaneRow {
     pub(super) fn find(session: &Session<'_>, file_id: i64, index: PlaneIndex) -> Result<Self, LedgerError> {
@@ -360,7 +358,6 @@ impl PlaneRow {
             stage: column.next()?,
             reason: column.next()?,
             is_live: column.next()?,
-            is_reread: column.next()?,
             identity: column.identity()?,
             place: column.next()?,
         }))
@@ -396,12 +393,12 @@ impl PlaneRow {
         Ok(())
     }
 
-    /// Writes state, attempts, the wish for another reading, identity and place back.
+    /// Writes state, attempts, identity and place back.
     pub(super) fn save(&self, session: &Session<'_>) -> Result<(), LedgerError> {
         let identity = &self.identity;
         session.execute(
             "UPDATE plane SET state = ?2, attempts = ?3, plate = ?4, run = ?5, cycle = ?6, well = ?7, site = ?8, \
-             channel = ?9, t_known = ?10, z_known = ?11, is_reread = ?12, place = ?13 WHERE id = ?1",
+             channel = ?9, t_known = ?10, z_known = ?11, place = ?12 WHERE id = ?1",
             params![
                 self.id,
                 self.state.name(),
@@ -414,7 +411,6 @@ impl PlaneRow {
                 identity.channel,
                 identity.t,
                 identity.z,
-                self.is_reread,
                 self.place,
             ],
         )?;

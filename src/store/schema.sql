@@ -66,7 +66,7 @@ CREATE TABLE plane (
     nuclei INTEGER,
     -- the claim in which these results were made
     claim INTEGER NOT NULL DEFAULT 0,
-    -- to be done again though its pixels stay the same: a product beside the ledger was lost
+    -- not used any more
     is_reread INTEGER NOT NULL DEFAULT 0,
     plate TEXT, run TEXT, cycle TEXT, well TEXT, site TEXT, channel TEXT, t_known INTEGER, z_known INTEGER,
     figures TEXT NOT NULL DEFAULT '{}',

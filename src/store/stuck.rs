@@ -49,7 +49,7 @@ pub(super) fn look(session: &Session<'_>, plane_id: i64, place: &Place) -> Resul
     Ok(())
 }
 
-/// Looks at the planes of edges that were written: they may come with a plane of other pixels.
+/// Looks at the planes of edges that were written.
 pub(super) fn look_at_edges(
     session: &Session<'_>,
     edges: &[Edge],

@@ -93,7 +93,6 @@ impl Scratch {
             features: Some(PlaneFeatures { version: 1, bytes: vec![digest] }),
             figures: Map::from_iter([("nuclei".to_owned(), Value::from(digest))]),
             matches: Vec::new(),
-            edges: Vec::new(),
             registrable: None,
             registrations: Vec::new(),
         }

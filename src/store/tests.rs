@@ -486,10 +486,16 @@ fn a_plane_whose_other_pixels_came_too_late_takes_the_whole_way() {
     let moment = scratch.claim("a.tif", 2, 1).ticket;
     wait(|reply| scratch.handle().reopen_file(moment, "changed while it was read".into(), reply)).unwrap();
     wait(|reply| scratch.handle().finish_plane(scratch.done(moment, 0, 8), reply)).unwrap_err();
-    let claimed = scratch.claim("a.tif", 3, 1);
-    assert_eq!(claimed.planes[0].previous_digest, None, "they are to see what it is again");
+    for mtime_ns in [3, 4] {
+        // cut off in between, too
+        let claimed = scratch.claim("a.tif", mtime_ns, 1);
+        assert_eq!(claimed.planes[0].previous_digest, None, "they are to see what it is again");
+    }
+    let claimed = scratch.claim("a.tif", 4, 1);
     scratch.finish_plane(claimed.ticket, 0, 7);
     assert_eq!(scratch.lines(Stream::Planes).len(), 1);
+    scratch.finish_file(claimed.ticket, 4);
+    assert_eq!(scratch.claim("a.tif", 5, 1).planes[0].previous_digest, Some([7; 32]), "that came to an end");
 }
 
 #[test]

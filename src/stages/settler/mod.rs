@@ -57,8 +57,7 @@ pub struct Settings {
     pub drops_cache: bool,
 }
 
-/// The candidates beyond which the watcher has to wait: a burst of no more files is found at once. Each takes about half a
-/// kilobyte.
+/// The candidates beyond which the watcher has to wait: a burst of no more files is found at once.
 const CANDIDATES_MAX: usize = 1 << 16;
 /// The same where everything lies there already: enough to keep the line busy.
 const CANDIDATES_ONCE_MAX: usize = 2000;

@@ -1,10 +1,10 @@
 //! Where pairs of look-alikes are verified: those of one plane, and in portions what was put off of a container.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::known::{KnownPlanes, Met, Taken};
+use super::known::{Asked, KnownPlanes, Met};
 use super::originals::Originals;
 use crate::actor::{StageCounters, StageError};
 use crate::analysis::hashing::{PixelDigest, PlaneFeatures};
@@ -21,9 +21,25 @@ pub(super) struct Desk {
     pub(super) known: Arc<Mutex<KnownPlanes>>,
 }
 
+/// What a search came to.
+pub(super) struct Search {
+    /// To be verified.
+    pub(super) pairs: Vec<Asked>,
+    pub(super) taken_back: Saved,
+}
+
+/// What the ledger says of edges; none where there were none.
+type Saved = Option<oneshot::Receiver<Result<(), LedgerError>>>;
+
+/// Pairs that are being verified. With whichever nobody comes to an end, whatever happens, may be asked again.
+struct InHand<'d> {
+    desk: &'d Desk,
+    pairs: Vec<Asked>,
+}
+
 impl Desk {
     /// What is known, alone with it.
-    pub(super) fn known(&self) -> std::sync::MutexGuard<'_, KnownPlanes> {
+    pub(super) fn known(&self) -> MutexGuard<'_, KnownPlanes> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -37,90 +53,106 @@ impl Desk {
         self.originals.verified_with(&image.digest)
     }
 
-    /// Verifies what is to be verified for a plane. What was put off of its container comes first and is written down at
-    /// once: a plane that is not done is read again after a `kill -9`, and what was put off is asked for again with it.
+    /// Searches what is known. What is taken back is handed to the ledger before whatever is decided later.
+    pub(super) fn search<T>(&self, search: impl FnOnce(&mut KnownPlanes, &mut Met) -> T) -> (T, Search) {
+        let (mut known, mut met) = (self.known(), Met::default());
+        let found = self.originals.means.tally.search(|| search(&mut known, &mut met));
+        known.settle(&mut met);
+        let pushed_out = met.pushed_out.iter().map(|[a, b]| Edge::taken_back(a.0, b.0));
+        let taken_back = self.save(pushed_out.collect());
+        drop(known);
+        (found, Search { pairs: met.pairs, taken_back })
+    }
+
+    /// Verifies what is to be verified for a plane, and with it what was put off of its container. Edges need no plane to be
+    /// kept: they count from when both sides are there, and stand should this plane turn out to have changed meanwhile.
     pub(super) async fn verify(
         self,
-        mut image: VerifiedImage,
-        Taken { met, put_off }: Taken,
+        image: VerifiedImage,
+        (searched, put_off): (Search, Vec<PixelDigest>),
         counters: Arc<StageCounters>,
     ) -> Result<VerifiedImage, StageError> {
         let own = (image.image.digest, &image.image.features);
-        let mut portion = Met::default();
+        let mut in_hand = InHand { desk: &self, pairs: searched.pairs };
+        kept(searched.taken_back, &counters).await?;
         for digest in put_off {
-            portion = self.meet(digest, portion).await?;
+            let searched = self.meet(digest).await?;
+            in_hand.pairs.extend(searched.pairs);
+            kept(searched.taken_back, &counters).await?;
             counters.progress();
-            if portion.pairs.len() >= PAIRS_AT_ONCE {
-                self.verify_portion(own, std::mem::take(&mut portion), &counters).await?;
+            if in_hand.pairs.len() >= PAIRS_AT_ONCE {
+                in_hand.verify(own, &counters).await?;
             }
         }
-        self.verify_portion(own, portion, &counters).await?;
-        let edges = self.verify_pairs(own, &met, &counters).await?;
-        // those of others stand whatever becomes of the plane: nobody would ask for them again
-        let digest = image.image.digest.0;
-        let (own, others) = edges.into_iter().partition(|edge| [edge.a, edge.b].contains(&digest));
-        self.save(others, &counters).await?;
-        image.edges = own;
+        in_hand.verify(own, &counters).await?;
+        drop(in_hand);
         Ok(image)
     }
 
-    /// Searches all codes, off the runtime's workers, and adds what is to be done.
-    async fn meet(&self, digest: PixelDigest, mut met: Met) -> Result<Met, StageError> {
+    /// Searches all codes, off the runtime's workers.
+    async fn meet(&self, digest: PixelDigest) -> Result<Search, StageError> {
         let this = self.clone();
-        let search = move |_: &_| {
-            let mut known = this.known();
-            this.originals.means.tally.search(|| known.meet(&digest, false, &mut met));
-            drop(known);
-            met
-        };
+        let search = move |_: &_| this.search(|known, met| known.meet(&digest, met)).1;
         Ok(self.originals.means.cpu.run(search).await?)
     }
 
-    async fn verify_portion(
-        &self,
-        own: (PixelDigest, &PlaneFeatures),
-        met: Met,
-        counters: &Arc<StageCounters>,
-    ) -> Result<(), StageError> {
-        let edges = self.verify_pairs(own, &met, counters).await?;
-        self.save(edges, counters).await
-    }
-
-    async fn save(&self, edges: Vec<Edge>, counters: &Arc<StageCounters>) -> Result<(), StageError> {
+    /// Hands edges to the ledger: while what is known is locked, so that they come in the order in which it was decided.
+    fn save(&self, edges: Vec<Edge>) -> Saved {
         if edges.is_empty() {
-            return Ok(());
+            return None;
         }
-        // a ledger that waits for space is no hang of ours
-        let _wait = counters.protect();
         let (sender, receiver) = oneshot::channel();
         // whoever asked may have been stopped
         let reply = Box::new(move |answer| drop(sender.send(answer)));
         self.originals.means.ledger.save_edges(edges, reply);
-        receiver.await.unwrap_or(Err(LedgerError::Closed)).map_err(StageError::fatal)
+        Some(receiver)
     }
+}
 
-    async fn verify_pairs(
-        &self,
+impl InHand<'_> {
+    /// Verifies the pairs in hand; those that could not be read may be asked again.
+    async fn verify(
+        &mut self,
         own: (PixelDigest, &PlaneFeatures),
-        met: &Met,
         counters: &Arc<StageCounters>,
-    ) -> Result<Vec<Edge>, StageError> {
-        let (mut edges, unseen) = self.originals.verify_all(own, &met.pairs, counters).await?;
-        let mut known = self.known();
-        // whoever pushed a pair out meanwhile has taken it back
-        edges.retain(|edge| known.is_wanted([&PixelDigest(edge.a), &PixelDigest(edge.b)]));
-        // and what was asked again since stands
-        let pushed_out = met.pushed_out.iter().filter(|[a, b]| !known.is_wanted([a, b]));
-        edges.splice(0..0, pushed_out.map(|[a, b]| Edge::taken_back(a.0, b.0)));
-        unseen.into_iter().for_each(|asked| known.forget_asked(asked));
-        Ok(edges)
+    ) -> Result<(), StageError> {
+        let verified = self.desk.originals.verify_all(own, &self.pairs, counters).await;
+        let (mut edges, unseen) = verified?;
+        let saved = {
+            let mut known = self.desk.known();
+            // whoever pushed a pair out meanwhile has taken it back
+            edges.retain(|edge| known.is_wanted([&PixelDigest(edge.a), &PixelDigest(edge.b)]));
+            unseen.into_iter().for_each(|asked| known.forget_asked(asked));
+            self.desk.save(edges)
+        };
+        self.pairs.clear();
+        kept(saved, counters).await
     }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        if !self.pairs.is_empty() {
+            let mut known = self.desk.known();
+            self.pairs.iter().for_each(|asked| known.forget_asked(asked));
+        }
+    }
+}
+
+/// Waits until the ledger has kept what it was given.
+async fn kept(saved: Saved, counters: &Arc<StageCounters>) -> Result<(), StageError> {
+    let Some(saved) = saved else { return Ok(()) };
+    // a ledger that waits for space is no hang of ours
+    let _wait = counters.protect();
+    saved.await.unwrap_or(Err(LedgerError::Closed)).map_err(StageError::fatal)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::io::Cursor;
     use std::num::NonZeroUsize;
+    use std::task::Poll;
 
     use super::*;
     use crate::actor::{ByteBudget, CpuPool, IoPool};
@@ -132,7 +164,7 @@ mod tests {
     use crate::paths::{RelativePath, Root};
     use crate::stages::verifier::Means;
     use crate::stages::verifier::VerifierTally;
-    use crate::stages::verifier::known::{Known, Looks};
+    use crate::stages::verifier::classes::{Known, Looks};
     use crate::store::test_support::{Scratch, stat};
     use crate::store::{FileTicket, Identity, Place, Stream};
     use crate::units::{PlaneIndex, SampleType};
@@ -161,7 +193,7 @@ mod tests {
             nuclei: Nuclei::NotSegmented("drawn".into()),
             features: hashing::plane_features(&plane),
         };
-        VerifiedImage { image, matches: Vec::new(), edges: Vec::new() }
+        VerifiedImage { image, matches: Vec::new() }
     }
 
     #[tokio::test]
@@ -194,10 +226,11 @@ mod tests {
         };
         let originals = Originals::new(scratch.reader(), means);
         let desk = Desk { originals, known: Arc::new(Mutex::new(known)) };
-        let taken = Taken { met: Met::default(), put_off: put_off.to_vec() };
-        let own = image(scratch.claim("own.tif", 1, 1).ticket);
-        let verified = desk.clone().verify(own, taken, StageCounters::alone("verifier")).await.unwrap();
-        assert!(verified.edges.is_empty());
+        let verify = |searched: Search, put_off: &[PixelDigest]| {
+            let own = image(scratch.claim("own.tif", 1, 1).ticket);
+            desk.clone().verify(own, (searched, put_off.to_vec()), StageCounters::alone("verifier"))
+        };
+        verify(desk.search(|_, _| ()).1, &put_off).await.unwrap();
         let relations = || {
             let mut relations = Vec::new();
             let visit = |pair: crate::store::PairListing| {
@@ -210,19 +243,26 @@ mod tests {
         let expected = [(RelativePath::new("a.tif"), RelativePath::new("b.tif"), "uncertain")];
         assert_eq!(relations(), expected);
 
-        // pushed out and asked again in one step, and those of others are not the plane's to carry
-        let mut met = Met { pushed_out: vec![put_off], ..Met::default() };
-        desk.known().meet(&put_off[0], false, &mut met);
-        assert_eq!(met.pairs.len(), 1, "what could not be read is asked again");
-        let taken = Taken { met, put_off: Vec::new() };
-        let own = image(scratch.claim("own.tif", 1, 1).ticket);
-        let verified = desk.clone().verify(own, taken, StageCounters::alone("verifier")).await.unwrap();
-        assert!(verified.edges.is_empty());
-        assert_eq!(relations(), expected);
+        let ask = |known: &mut KnownPlanes, met: &mut Met| {
+            met.pushed_out.push(put_off);
+            known.meet(&put_off[0], met);
+        };
+        let ((), searched) = desk.search(ask);
+        assert_eq!(searched.pairs.len(), 1, "what could not be read is asked again");
+        verify(searched, &[]).await.unwrap();
+        assert_eq!(relations(), expected, "what is pushed out and asked again in one step stands");
         assert_eq!(scratch.brief(Stream::Duplicates, &["event"]), ["flagged"]);
-        let taken = Taken { met: Met { pushed_out: vec![put_off], ..Met::default() }, put_off: Vec::new() };
-        let own = image(scratch.claim("own.tif", 1, 1).ticket);
-        desk.verify(own, taken, StageCounters::alone("verifier")).await.unwrap();
+        // a job that is dropped lets its pairs be asked again
+        let mut begun = Box::pin(verify(desk.search(ask).1, &[]));
+        let is_pending = poll_fn(|context| Poll::Ready(begun.as_mut().poll(context).is_pending()));
+        assert!(is_pending.await);
+        drop(begun);
+        let ((), searched) = desk.search(ask);
+        assert_eq!(searched.pairs.len(), 1);
+        // pushed out while it is verified
+        searched.pairs.iter().for_each(|asked| desk.known().forget_asked(asked));
+        desk.search(|_, met| met.pushed_out.push(put_off));
+        verify(searched, &[]).await.unwrap();
         assert_eq!(relations(), []);
     }
 }

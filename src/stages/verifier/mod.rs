@@ -4,6 +4,7 @@
 //! they are expected to look alike as planes of one series.
 
 mod bytes;
+mod classes;
 mod desk;
 mod known;
 mod nearest;
@@ -16,8 +17,9 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 
 use self::bytes::{Compared, equal_files};
+use self::classes::{Known, Looks};
 use self::desk::Desk;
-use self::known::{Known, KnownPlanes, Looks};
+use self::known::KnownPlanes;
 pub use self::originals::Means;
 use self::originals::Originals;
 pub use self::tally::{CacheSnapshot, DeedsSnapshot, VerifierSnapshot, VerifierStageSnapshot, VerifierTally};
@@ -130,29 +132,29 @@ impl Stage for Verifier {
         let desk = self.desk.clone();
         let take_in = move |_: &_| {
             let verified = desk.verified_before(&image)?;
-            let mut known = desk.known();
             let place_at = |index| place_of(&image, index);
-            let search = || known.take_in(&image, place_at, &matches, &verified);
-            let taken = desk.originals.means.tally.search(search);
-            drop(known);
-            Ok::<_, LedgerError>((VerifiedImage { image, matches, edges: Vec::new() }, taken))
+            let take_in = |known: &mut KnownPlanes, met: &mut _| {
+                known.take_in(&image, place_at, (&matches, &verified), met)
+            };
+            let (put_off, searched) = desk.search(take_in);
+            Ok((VerifiedImage { image, matches }, searched, put_off))
         };
-        let taken_in = self.desk.originals.means.cpu.run(take_in).await?;
-        let (image, taken) = taken_in.map_err(StageError::fatal)?;
+        let taken_in: Result<_, LedgerError> = self.desk.originals.means.cpu.run(take_in).await?;
+        let (image, searched, put_off) = taken_in.map_err(StageError::fatal)?;
         let (ticket, counters) = (image.image.ticket.clone(), out.counters().clone());
-        if !taken.put_off.is_empty() {
+        if !put_off.is_empty() {
             let work = counters.begin_work();
-            let verified = self.desk.clone().verify(image, taken, counters);
+            let verified = self.desk.clone().verify(image, (searched, put_off), counters);
             self.late.spawn(async move {
                 let _work = work;
                 (ticket, verified.await)
             });
             return Ok(());
         }
-        if taken.met.pairs.is_empty() && taken.met.pushed_out.is_empty() {
+        if searched.pairs.is_empty() && searched.taken_back.is_none() {
             return out.send(image).await;
         }
-        let verified = self.desk.clone().verify(image, taken, counters);
+        let verified = self.desk.clone().verify(image, (searched, put_off), counters);
         out.send_when(ticket, async move { verified.await.map(Some) }).await
     }
 

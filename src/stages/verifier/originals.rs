@@ -33,7 +33,7 @@ pub struct Means {
     pub budget: ByteBudget,
     /// What a container may claim.
     pub limits: Limits,
-    /// Where edges go that no plane waits for.
+    /// Where edges go.
     pub ledger: LedgerHandle,
     /// Where each root lies now.
     pub roots: Arc<HashMap<i64, PathBuf>>,
@@ -403,7 +403,7 @@ mod tests {
     use crate::analysis::synthesis::Random;
     use crate::formats::Samples;
     use crate::formats::tiff::{WriteOptions, encode};
-    use crate::stages::verifier::known::Pixels;
+    use crate::stages::verifier::classes::Pixels;
     use crate::store::Identity;
     use crate::store::test_support::Scratch;
 

@@ -56,13 +56,16 @@ fn take(scratch: &Scratch, file: &Planted, edges: &[Edge], seen: &mut BTreeSet<u
             let (a, b) = (edge.a[0], edge.b[0]);
             (a == *digest && seen.contains(&b)) || (b == *digest && seen.contains(&a))
         };
-        let edges = edges.iter().filter(is_new).cloned().collect();
-        let done = PlaneDone { edges, ..scratch.done(ticket, z as u32, *digest) };
-        wait(|reply| scratch.handle().finish_plane(done, reply)).unwrap();
+        save_edges(scratch, edges.iter().filter(is_new).cloned().collect());
+        scratch.finish_plane(ticket, z as u32, *digest);
         seen.insert(*digest);
     }
     scratch.finish_file(ticket, file.mtime_ns);
     ticket
+}
+
+fn save_edges(scratch: &Scratch, edges: Vec<Edge>) {
+    wait(|reply| scratch.handle().save_edges(edges, reply)).unwrap();
 }
 
 fn take_all(files: &[Planted], edges: &[Edge]) -> Scratch {
@@ -382,10 +385,9 @@ fn stuck_frames_are_found_when_a_container_says_at_its_end_that_it_is_a_series()
     let scratch = Scratch::new();
     let ticket = claim_growing(&scratch, 4);
     for (z, digest) in [1, 1, 2, 3].into_iter().enumerate() {
-        let edges = if digest == 3 { vec![edge(2, 3, MAPPED_RELATION)] } else { Vec::new() };
-        let done = PlaneDone { edges, ..scratch.done(ticket, z as u32, digest) };
-        wait(|reply| scratch.handle().finish_plane(done, reply)).unwrap();
+        scratch.finish_plane(ticket, z as u32, digest);
     }
+    save_edges(&scratch, vec![edge(2, 3, MAPPED_RELATION)]);
     assert!(scratch.lines(Stream::Alerts).is_empty());
     claim_complete(&scratch, 4);
     let alerts = scratch.brief(Stream::Alerts, &["kind", "plane", "is_exact"]);
@@ -410,34 +412,30 @@ fn what_counts_follows_the_place_that_a_container_states_at_its_end() {
         wait(|reply| scratch.handle().claim_file(request, reply)).unwrap().ticket
     };
     let ticket = claim(false, None, 2);
-    let done = PlaneDone { edges: vec![edge(1, 2, Relation::Reacquired)], ..scratch.done(ticket, 0, 2) };
-    wait(|reply| scratch.handle().finish_plane(done, reply)).unwrap();
+    save_edges(&scratch, vec![edge(1, 2, Relation::Reacquired)]);
+    scratch.finish_plane(ticket, 0, 2);
     assert_eq!(pairs(&scratch), ["B02.tif B02_b.tif reacquired"]);
     claim(true, Some(1), 3);
     assert!(pairs(&scratch).is_empty(), "the next focus step is expected to look alike");
 }
 
 #[test]
-fn stuck_frames_are_found_by_edges_that_come_with_another_plane() {
+fn stuck_frames_are_found_by_edges_that_come_after_their_planes() {
     let scratch = Scratch::new();
-    let series = planted("run.nd2", 1, &[1, 2, 3]);
-    let ticket = take(&scratch, &series, &[], &mut BTreeSet::new());
+    take(&scratch, &planted("run.nd2", 1, &[1, 2, 3]), &[], &mut BTreeSet::new());
     assert!(scratch.lines(Stream::Alerts).is_empty());
-    let claimed = scratch.claim("last.tif", 2, 1).ticket;
-    assert_ne!(claimed.file_id, ticket.file_id);
-    let done = PlaneDone { edges: vec![edge(1, 2, MAPPED_RELATION)], ..scratch.done(claimed, 0, 9) };
-    wait(|reply| scratch.handle().finish_plane(done, reply)).unwrap();
+    save_edges(&scratch, vec![edge(1, 2, MAPPED_RELATION)]);
     assert_eq!(scratch.brief(Stream::Alerts, &["kind", "plane"]), ["stuck_frame t0p0z1c0"]);
 }
 
 #[test]
-fn edges_that_come_with_no_plane_count_like_others_and_once() {
+fn edges_that_come_after_their_planes_count_like_others_and_once() {
     let files = [planted("a.tif", 1, &[1]), planted("b.tif", 2, &[2]), planted("run.nd2", 3, &[3, 4])];
     let scratch = take_all(&files, &[]);
     let edges =
         vec![edge(1, 2, MAPPED_RELATION), edge(1, 3, Relation::Reacquired), edge(3, 4, MAPPED_RELATION)];
     for _ in 0..2 {
-        wait(|reply| scratch.handle().save_edges(edges.clone(), reply)).unwrap();
+        save_edges(&scratch, edges.clone());
         let expected =
             ["a.tif b.tif same_exposure_mapped", "a.tif run.nd2 reacquired", "run.nd2 run.nd2:1 stuck_frame"];
         assert_eq!(pairs(&scratch), expected);
