@@ -21,8 +21,9 @@ pub(super) struct Desk {
     pub(super) known: Arc<Mutex<KnownPlanes>>,
 }
 
-/// What a search came to.
+/// What a search came to. The pairs with which nobody comes to an end, whatever happens, may be asked again.
 pub(super) struct Search {
+    known: Arc<Mutex<KnownPlanes>>,
     /// To be verified.
     pub(super) pairs: Vec<Asked>,
     pub(super) taken_back: Saved,
@@ -30,12 +31,6 @@ pub(super) struct Search {
 
 /// What the ledger says of edges; none where there were none.
 type Saved = Option<oneshot::Receiver<Result<(), LedgerError>>>;
-
-/// Pairs that are being verified. With whichever nobody comes to an end, whatever happens, may be asked again.
-struct InHand<'d> {
-    desk: &'d Desk,
-    pairs: Vec<Asked>,
-}
 
 impl Desk {
     /// What is known, alone with it.
@@ -61,7 +56,7 @@ impl Desk {
         let pushed_out = met.pushed_out.iter().map(|[a, b]| Edge::taken_back(a.0, b.0));
         let taken_back = self.save(pushed_out.collect());
         drop(known);
-        (found, Search { pairs: met.pairs, taken_back })
+        (found, Search { known: self.known.clone(), pairs: met.pairs, taken_back })
     }
 
     /// Verifies what is to be verified for a plane, and with it what was put off of its container. Edges need no plane to be
@@ -69,23 +64,21 @@ impl Desk {
     pub(super) async fn verify(
         self,
         image: VerifiedImage,
-        (searched, put_off): (Search, Vec<PixelDigest>),
+        (mut searched, put_off): (Search, Vec<PixelDigest>),
         counters: Arc<StageCounters>,
     ) -> Result<VerifiedImage, StageError> {
         let own = (image.image.digest, &image.image.features);
-        let mut in_hand = InHand { desk: &self, pairs: searched.pairs };
-        kept(searched.taken_back, &counters).await?;
+        kept(searched.taken_back.take(), &counters).await?;
         for digest in put_off {
-            let searched = self.meet(digest).await?;
-            in_hand.pairs.extend(searched.pairs);
-            kept(searched.taken_back, &counters).await?;
+            let mut more = self.meet(digest).await?;
+            searched.pairs.append(&mut more.pairs);
+            kept(more.taken_back.take(), &counters).await?;
             counters.progress();
-            if in_hand.pairs.len() >= PAIRS_AT_ONCE {
-                in_hand.verify(own, &counters).await?;
+            if searched.pairs.len() >= PAIRS_AT_ONCE {
+                self.verify_pairs(own, &mut searched.pairs, &counters).await?;
             }
         }
-        in_hand.verify(own, &counters).await?;
-        drop(in_hand);
+        self.verify_pairs(own, &mut searched.pairs, &counters).await?;
         Ok(image)
     }
 
@@ -94,6 +87,25 @@ impl Desk {
         let this = self.clone();
         let search = move |_: &_| this.search(|known, met| known.meet(&digest, met)).1;
         Ok(self.originals.means.cpu.run(search).await?)
+    }
+
+    /// Verifies pairs, and takes them off the list; those that could not be read may be asked again.
+    async fn verify_pairs(
+        &self,
+        own: (PixelDigest, &PlaneFeatures),
+        pairs: &mut Vec<Asked>,
+        counters: &Arc<StageCounters>,
+    ) -> Result<(), StageError> {
+        let (mut edges, unseen) = self.originals.verify_all(own, pairs, counters).await?;
+        let saved = {
+            let mut known = self.known();
+            // whoever pushed a pair out meanwhile has taken it back
+            edges.retain(|edge| known.is_wanted([&PixelDigest(edge.a), &PixelDigest(edge.b)]));
+            unseen.into_iter().for_each(|asked| known.forget_asked(asked));
+            self.save(edges)
+        };
+        pairs.clear();
+        kept(saved, counters).await
     }
 
     /// Hands edges to the ledger: while what is known is locked, so that they come in the order in which it was decided.
@@ -109,31 +121,10 @@ impl Desk {
     }
 }
 
-impl InHand<'_> {
-    /// Verifies the pairs in hand; those that could not be read may be asked again.
-    async fn verify(
-        &mut self,
-        own: (PixelDigest, &PlaneFeatures),
-        counters: &Arc<StageCounters>,
-    ) -> Result<(), StageError> {
-        let verified = self.desk.originals.verify_all(own, &self.pairs, counters).await;
-        let (mut edges, unseen) = verified?;
-        let saved = {
-            let mut known = self.desk.known();
-            // whoever pushed a pair out meanwhile has taken it back
-            edges.retain(|edge| known.is_wanted([&PixelDigest(edge.a), &PixelDigest(edge.b)]));
-            unseen.into_iter().for_each(|asked| known.forget_asked(asked));
-            self.desk.save(edges)
-        };
-        self.pairs.clear();
-        kept(saved, counters).await
-    }
-}
-
-impl Drop for InHand<'_> {
+impl Drop for Search {
     fn drop(&mut self) {
         if !self.pairs.is_empty() {
-            let mut known = self.desk.known();
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             self.pairs.iter().for_each(|asked| known.forget_asked(asked));
         }
     }
@@ -257,6 +248,7 @@ mod tests {
         let is_pending = poll_fn(|context| Poll::Ready(begun.as_mut().poll(context).is_pending()));
         assert!(is_pending.await);
         drop(begun);
+        drop(verify(desk.search(ask).1, &[]));
         let ((), searched) = desk.search(ask);
         assert_eq!(searched.pairs.len(), 1);
         // pushed out while it is verified
