@@ -416,6 +416,7 @@ impl World {
         let file = &mut self.files[at];
         let claimed = self.scratch.claim(&path(at), file.mtime_ns, file.digests.len() as u32);
         let n_planes = file.digests.len() as u32;
+        let was_open = file.open.clone();
         if file.results_mtime_ns != Some(file.mtime_ns) {
             file.open = (0..n_planes).collect();
             file.attempts.clear();
@@ -435,7 +436,8 @@ impl World {
             let is_single = (file.n_known, n_planes) == (1, 1);
             let previous =
                 file.results.get(&plane.index.z).copied().flatten().filter(|_| is_open && is_single);
-            let previous = previous.filter(|digest| !has_twin(digest));
+            // an earlier claim that came to no end is no ground to recognise anything
+            let previous = previous.filter(|digest| !was_open.contains(&plane.index.z) && !has_twin(digest));
             assert_eq!(plane.previous_digest, previous.map(|digest| [digest; 32]));
             assert_eq!(plane.attempts, file.attempts.get(&plane.index.z).copied().unwrap_or(0));
         }
