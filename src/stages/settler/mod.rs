@@ -57,10 +57,8 @@ pub struct Settings {
     pub drops_cache: bool,
 }
 
-/// The candidates beyond which the watcher has to wait: a burst of no more files is found at once.
-const CANDIDATES_MAX: usize = 1 << 16;
-/// The same where everything lies there already: enough to keep the line busy.
-const CANDIDATES_ONCE_MAX: usize = 2000;
+/// The candidates beyond which the watcher has to wait.
+const CANDIDATES_MAX: usize = 20_000;
 /// How often the settler looks whose time has come.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -108,7 +106,7 @@ pub struct WaitingFile {
 
 impl fmt::Debug for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Waiting({} files)", self.len())
+        write!(f, "Waiting({} files)", self.lock().candidates.len())
     }
 }
 
@@ -164,8 +162,8 @@ impl Waiting {
         })
     }
 
-    fn len(&self) -> usize {
-        self.lock().candidates.len()
+    fn is_full(&self) -> bool {
+        self.lock().candidates.len() >= CANDIDATES_MAX
     }
 
     fn is_empty(&self) -> bool {
@@ -254,11 +252,10 @@ impl Stage for Settler {
     type Output = SettledFile;
 
     async fn process(&mut self, seen: SeenFile, out: &mut StageOutbox<Self>) -> Result<(), StageError> {
-        let most = if self.settings.once { CANDIDATES_ONCE_MAX } else { CANDIDATES_MAX };
-        if self.waiting.len() >= most {
+        if self.waiting.is_full() {
             // one guard for the whole wait: a guard in each round would pass for progress of looks that hang
             let _wait = out.counters().protect();
-            while self.waiting.len() >= most && !self.stop.is_cancelled() {
+            while self.waiting.is_full() && !self.stop.is_cancelled() {
                 self.look_at_due(out).await?;
                 tokio::time::sleep(TICK).await;
             }
