@@ -134,7 +134,8 @@ impl Watch {
         Some(Sample {
             time_s: self.begun.elapsed().as_secs_f64(),
             system_cpu_percent: f64::from(self.system.global_cpu_usage()),
-            process_cpu_percent: share / self.system.cpus().len().max(1) as f64,
+            // in a few milliseconds the clocks of other cores are behind by as much
+            process_cpu_percent: (share / self.system.cpus().len().max(1) as f64).min(100.0),
             resident_mb: megabytes(process.memory()),
             system_memory_mb: megabytes(self.system.used_memory()),
             load_one: System::load_average().one,
